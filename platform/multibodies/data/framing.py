@@ -1,0 +1,87 @@
+"""Cameras and crops of the generator: where the body stands in the picture, and the paper's re-cropping.
+
+Shapes: B row, K joint. Cameras are SPIN's (s, tx, ty); ndc is [-1, 1] over the crop.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from multibodies.core.camera import crop_camera, project
+from multibodies.core.occlusion import draw_strategy, hidden_mask, visible_box
+from multibodies.data.draws import Draws
+from multibodies.data.posing import Bodies
+from multibodies.data.scene import Look
+
+Floats = NDArray[np.float32]
+
+MIN_KEPT = 4  # fewer joints left inside the frame: nothing is hidden from this row
+
+
+class Frames(NamedTuple):
+    """Views of B rows: camera [B, 3]; keypoints [B, 24, 2] in ndc; hidden bool [B, 24] by the strategy; view [B, 3]
+    = centre and half side in ndc of the uncropped frame; the strategy's name, "none" where nothing was hidden."""
+
+    camera: Floats
+    keypoints: Floats
+    hidden: NDArray[np.bool_]
+    view: Floats
+    strategy: list[str]
+
+
+def frame_bodies(bodies: Bodies, draws: Draws, look: Look, clutter: float) -> Floats:
+    """Return cameras [B, 3] in which the body fills a share of the crop.
+
+    Above clutter 0.5 up to a quarter of the rows are enlarged by 1.15 to 2 and shifted, so that the frame cuts the body.
+    """
+    low, high = bodies.vertices[..., :2].min(1).astype(float), bodies.vertices[..., :2].max(1).astype(float)
+    extent = (high - low).max(1)
+    u = draws.u("frame")
+    cut = u[:, 1] < 0.25 * max(0.0, 2 * clutter - 1)
+    fill = look.fill[0] + (look.fill[1] - look.fill[0]) * u[:, 0]
+    scale = 2 * fill / extent * np.where(cut, 1.15 + 0.85 * u[:, 2], 1.0)
+    shift = 0.04 * draws.n("shift") / scale[:, None]
+    shift += np.where(cut, extent, 0.0)[:, None] * (0.5 * draws.u("shift") - 0.25)
+    return np.concatenate([scale[:, None], shift - (low + high) / 2], axis=1).astype(np.float32)
+
+
+def whole_frames(bodies: Bodies, camera: Floats) -> Frames:
+    """The pictures as framed: nothing hidden."""
+    count = len(camera)
+    view = np.tile(np.array([0, 0, 1], np.float32), (count, 1))
+    return Frames(camera, project_joints(bodies.j24, camera), np.zeros((count, 24), bool), view, ["none"] * count)
+
+
+def occlude(frames: Frames, bodies: Bodies, draws: Draws, share: float, padding: float) -> Frames:
+    """Hide joints by the paper's strategies in a share of the rows and crop these to what stays visible."""
+    chosen = draws.u("occlusion")[:, 0] < share
+    strategy = draw_strategy(torch.from_numpy(draws.u("occlusion")[:, 1].copy()))
+    hidden = hidden_mask(strategy).numpy() & chosen[:, None]
+    inside = (np.abs(frames.keypoints) < 1).all(-1)
+    few = (inside & ~hidden).sum(1) < MIN_KEPT
+    hidden[few] = False
+    chosen &= inside.any(1)
+    names = [name if kept else "none" for name, kept in zip(strategy, chosen & ~few, strict=True)]
+    seen = np.where(chosen[:, None], inside & ~hidden, True)
+    flagged = np.concatenate([frames.keypoints, seen[..., None]], axis=-1).astype(np.float32)
+    centre, half = visible_box(torch.from_numpy(flagged), padding)
+    cropped = crop_camera(torch.from_numpy(frames.camera), centre, half).numpy()
+    camera = np.where(chosen[:, None], cropped, frames.camera)
+    box = np.concatenate([centre.numpy(), half.numpy()[:, None]], axis=1)
+    view = np.where(chosen[:, None], box, frames.view).astype(np.float32)
+    return Frames(camera, project_joints(bodies.j24, camera), hidden, view, names)
+
+
+def project_joints(joints: Floats, camera: Floats) -> Floats:
+    """Project joints [B, K, 3] into ndc [B, K, 2], in double precision."""
+    points = project(torch.from_numpy(joints.astype(np.float64)), torch.from_numpy(camera.astype(np.float64)))
+    return points.numpy().astype(np.float32)
+
+
+def crop_corners(view: Floats) -> Floats:
+    """Turn views [B, 3] into x0, y0, x1, y1 [B, 4] in ndc of the uncropped frame."""
+    return np.concatenate([view[:, :2] - view[:, 2:], view[:, :2] + view[:, 2:]], axis=1)

@@ -1,0 +1,180 @@
+"""The manifest of a prepared dataset: recipe, shards with their SHA-256, counts. Written last, read first.
+
+A folder holds `recipe.json` (written first), `<split>/part-*.parquet` with a sidecar each, `quarantine/part-*.parquet`
+and, once every shard is whole, `manifest.json`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from multibodies.config import Section, fingerprint
+from multibodies.data.schema import SCHEMA_VERSION, described_columns
+from multibodies.errors import UserError, nearest
+from multibodies.files import sha256, write_bytes
+
+MANIFEST, RECIPE = "manifest.json", "recipe.json"
+
+
+class Shard(Section):
+    """One Parquet file of a dataset: path relative to its folder, rows, SHA-256 of its bytes."""
+
+    path: str
+    rows: int = Field(ge=0)
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+
+    @field_validator("path")
+    @classmethod
+    def _inside(cls, path: str) -> str:
+        if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
+            raise ValueError(f"'{path}' leads out of the dataset's folder")
+        return path
+
+
+class Counts(Section):
+    """What became of the rows of a split: written, per way of hiding joints, quarantined."""
+
+    rows: int = Field(ge=0)
+    strategies: dict[str, int]
+    quarantined: int = Field(0, ge=0)
+
+
+class Manifest(Section):
+    """A whole dataset. `skipped` counts source records that were never asked for, such as COCO's crowds."""
+
+    schema_version: int
+    source: str
+    seed: int
+    image_size: int
+    fingerprint: str
+    recipe: dict[str, Any]
+    columns: dict[str, Any]
+    splits: dict[str, tuple[Shard, ...]]
+    counts: dict[str, Counts]
+    quarantine: tuple[Shard, ...] = ()
+    skipped: dict[str, int] = {}
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Manifest:
+        paths = [shard.path for shards in self.splits.values() for shard in shards]
+        if len(set(paths)) != len(paths):
+            raise ValueError("a shard is listed twice, and Ray Data drops repeated paths silently")
+        for split, shards in self.splits.items():
+            if split not in self.counts or self.counts[split].rows != sum(s.rows for s in shards):
+                raise ValueError(f"the counts of split '{split}' disagree with its shards")
+        return self
+
+    @property
+    def rows(self) -> int:
+        """Rows of all splits together."""
+        return sum(counts.rows for counts in self.counts.values())
+
+    def shards(self, split: str) -> tuple[Shard, ...]:
+        """Return a split's shards in order. Raises UserError on a split the dataset lacks."""
+        if split not in self.splits:
+            raise UserError(f"this dataset has no split '{split}'{nearest(split, self.splits)}; prepare it first")
+        return self.splits[split]
+
+
+def build_manifest(
+    recipe: Mapping[str, Any],
+    splits: Mapping[str, Iterable[Shard]],
+    counts: Mapping[str, Counts],
+    quarantine: Iterable[Shard] = (),
+    skipped: Mapping[str, int] | None = None,
+) -> Manifest:
+    """Assemble a manifest from a recipe (`schema_version`, `data`, ...) and what was written."""
+    data = recipe["data"]
+    return Manifest(
+        schema_version=recipe["schema_version"],
+        source=data["source"],
+        seed=data["seed"],
+        image_size=data["image_size"],
+        fingerprint=fingerprint(dict(recipe)),
+        recipe=dict(recipe),
+        columns=described_columns(data["image_size"]),
+        splits={split: tuple(shards) for split, shards in splits.items()},
+        counts=dict(counts),
+        quarantine=tuple(quarantine),
+        skipped=dict(skipped or {}),
+    )
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write `manifest.json` whole. Raises UserError when the disk refuses."""
+    write_json(folder / MANIFEST, manifest.model_dump(mode="json"))
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write plain JSON values, indented, keys sorted. Raises UserError when the disk refuses."""
+    write_bytes(path, (json.dumps(content, indent=2, sort_keys=True) + "\n").encode())
+
+
+def read_manifest(folder: str | Path) -> Manifest:
+    """Read `manifest.json`. Raises UserError when it is missing, damaged or of another schema version."""
+    path = Path(folder) / MANIFEST
+    content = read_json(path, f"{folder} is no finished dataset; run `multibodies prepare --out {folder}`")
+    version = content.get("schema_version")
+    if version != SCHEMA_VERSION:
+        raise UserError(
+            f"{path}: schema version {version}, this program reads {SCHEMA_VERSION}; prepare into a new folder"
+        )
+    try:
+        return Manifest.model_validate(content)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        where = ".".join(str(part) for part in problem["loc"]) or "manifest"
+        reason = problem["msg"].removeprefix("Value error, ")
+        raise UserError(f"{path}: {where}: {reason}; run prepare again to rebuild it") from None
+
+
+def read_json(path: Path, missing: str) -> dict[str, Any]:
+    """Read a JSON object. Raises UserError: `missing` when there is no file, else what is wrong with it."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file: {missing}") from None
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: cannot be read as JSON ({error}); delete it and prepare again") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: expected a JSON object; delete it and prepare again")
+    return content
+
+
+def verify(folder: str | Path, splits: Iterable[str] | None = None) -> Manifest:
+    """Read the manifest and hash every shard (of some splits): Parquet itself reads flipped bits silently.
+
+    Raises UserError naming the first shard that is missing or damaged.
+    """
+    manifest = read_manifest(folder)
+    for split in manifest.splits if splits is None else splits:
+        for shard in manifest.shards(split):
+            check_shard(Path(folder), shard)
+    return manifest
+
+
+def check_shard(folder: Path, shard: Shard) -> None:
+    """Raise UserError unless the shard's bytes are those that were written."""
+    path = folder / shard.path
+    if not path.is_file():
+        raise UserError(f"{path}: shard is missing; run prepare again to make it anew")
+    if sha256(path) != shard.sha256:
+        raise UserError(f"{path}: shard is damaged (SHA-256 differs); run prepare again to make it anew")
+
+
+def differences(stored: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
+    """Return one phrase per setting in which two recipes differ: ``data.seed is 1, asked 0``."""
+    old, new = _flat(stored), _flat(asked)
+    return [f"{k} is {old.get(k)!r}, asked {new.get(k)!r}" for k in sorted({*old, *new}) if old.get(k) != new.get(k)]
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        flat.update(_flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value})
+    return flat

@@ -1,0 +1,121 @@
+"""A run's folder: which recipe owns it, what it reported, whether it is finished.
+
+    recipe.json     what is computed; another recipe in the same folder is refused
+    train.jsonl     one line per reported step, each step once however often the run was killed
+    finished.json   written last
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from multibodies.errors import UserError
+from multibodies.files import write_bytes
+
+RECIPE, JOURNAL, FINISHED = "recipe.json", "train.jsonl", "finished.json"
+SHOWN = 4  # differences named in an error
+
+
+def claim(folder: Path, recipe: Mapping[str, Any]) -> None:
+    """Make the folder this recipe's, or check that it already is.
+
+    Raises UserError that says what differs: a name never mixes two experiments.
+    """
+    path, plain = folder / RECIPE, json.loads(json.dumps(dict(recipe)))
+    if not path.exists():
+        write_record(path, plain)
+        return
+    changed = differences(read_record(path), plain)
+    if changed:
+        more = [f"and {len(changed) - SHOWN} more"] if len(changed) > SHOWN else []
+        raise UserError(
+            f"{folder}: made with another recipe: {'; '.join([*changed[:SHOWN], *more])}; "
+            "give this run another name or remove the folder"
+        )
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Return one ``key was A, now B`` per leaf that differs, keys dotted and sorted."""
+    found: list[str] = []
+    for key in sorted(before.keys() | now.keys()):
+        old, new = before.get(key, "absent"), now.get(key, "absent")
+        if isinstance(old, dict) and isinstance(new, dict):
+            found += differences(old, new, f"{prefix}{key}.")
+        elif old != new:
+            found.append(f"{prefix}{key} was {json.dumps(old)}, now {json.dumps(new)}")
+    return found
+
+
+def finish(folder: Path, **notes: Any) -> None:
+    """Say that the run is complete, with notes (plain JSON values). Call it last."""
+    write_record(folder / FINISHED, notes)
+
+
+def finished(folder: Path) -> dict[str, Any] | None:
+    """Return the notes of a complete run, else None. Raises UserError if they are damaged."""
+    path = folder / FINISHED
+    return read_record(path) if path.exists() else None
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Hold the folder while a run works in it; the lock goes with the process, however it ends.
+
+    Raises UserError if another process holds it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(f"{folder}: another process works here; wait for it or end it") from None
+        yield
+
+
+class Journal:
+    """Appends metrics by step. Opened at the step a run resumes from, it forgets what came later."""
+
+    def __init__(self, path: Path, step: int = 0) -> None:
+        self.path = path
+        kept = [line for line in read_journal(path) if line["step"] <= step]
+        write_bytes(path, "".join(json.dumps(line) + "\n" for line in kept).encode())
+
+    def write(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Append one line; `step` must be later than all before it."""
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"step": step, **metrics}) + "\n")
+
+
+def read_journal(path: Path) -> list[dict[str, Any]]:
+    """Return a journal's lines, the last one per step, in the order of steps; a torn line is left out."""
+    by_step: dict[int, dict[str, Any]] = {}
+    for text in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+        try:
+            line = json.loads(text)
+        except ValueError:  # the writer was killed inside this line
+            continue
+        by_step[int(line["step"])] = line
+    return [by_step[step] for step in sorted(by_step)]
+
+
+def write_record(path: Path, value: Mapping[str, Any]) -> None:
+    """Write a JSON object atomically. Raises UserError when the disk refuses it."""
+    write_bytes(path, (json.dumps(dict(value), indent=2, sort_keys=True) + "\n").encode())
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """Read a JSON object. Raises UserError naming a file that is missing, damaged or another thing."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+    except ValueError:
+        raise UserError(f"{path}: damaged (not JSON); remove it and start again") from None
+    if not isinstance(value, dict):
+        raise UserError(f"{path}: damaged (expected a JSON object); remove it and start again")
+    return value

@@ -1,0 +1,194 @@
+"""Sweep -> Plan: shared stages, trainings (seeds x train axes), cells (trainings x score axes).
+
+A stage's name is its identity and its folder; the fingerprint of its recipe is recorded beside it.
+Workers, GPUs and storage bear no identity. Table 2 is 2 seeds x 2 trainings x 2 scorings over one
+dataset, one prior and one stage 1.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from multibodies.config import Config, fingerprint
+from multibodies.errors import UserError
+from multibodies.sweep.files import FLOW_WEIGHT, SEED_KEY, Axes, Sweep
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One piece of work with one output folder. `kind` groups stages for time estimates."""
+
+    kind: str
+    name: str
+    directory: str
+    recipe: Mapping[str, Any]
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hex digits of the recipe."""
+        return fingerprint(dict(self.recipe))
+
+
+@dataclass(frozen=True)
+class Training:
+    """Stage 2 of one seed and one train-axis cell, and its single inference."""
+
+    id: str
+    seed: int
+    overrides: Mapping[str, Any]
+    config: Config
+    stage: Stage
+    inference: Stage
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One scoring of one training; `ours` marks the flow weight chosen on val, not in the paper."""
+
+    id: str
+    training: str
+    seed: int
+    overrides: Mapping[str, Any]
+    config: Config
+    stage: Stage
+    ours: bool = False
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that a sweep does, in order: shared stages, trainings, cells."""
+
+    sweep: Sweep
+    base: Config
+    shared: tuple[Stage, ...]
+    trainings: tuple[Training, ...]
+    cells: tuple[Cell, ...]
+
+    @property
+    def name(self) -> str:
+        """The run's name: its folder under runs/ and its MLflow experiment."""
+        return self.sweep.name
+
+    def stage(self, name: str) -> Stage:
+        """Return the shared stage of that name."""
+        return next(stage for stage in self.shared if stage.name == name)
+
+    def training(self, training_id: str) -> Training:
+        """Return the training of that id."""
+        return next(training for training in self.trainings if training.id == training_id)
+
+    def stages(self) -> tuple[Stage, ...]:
+        """Return every stage in the order of work."""
+        fits = [stage for t in self.trainings for stage in (t.stage, t.inference)]
+        return (*self.shared, *fits, *(cell.stage for cell in self.cells))
+
+    def recipe(self) -> dict[str, Any]:
+        """Return the identity of the run as plain JSON values; equal recipes may share a folder."""
+        sweep = self.sweep
+        return {
+            "name": sweep.name,
+            "seeds": list(sweep.seeds),
+            "stage1": sweep.stage1,
+            "train": {key: list(values) for key, values in sweep.train.items()},
+            "score": {key: list(values) for key, values in sweep.score.items()},
+            "ours": {
+                "flow_weight_candidates": list(sweep.candidates),
+                "choose_on": list(sweep.choose_on),
+            },
+            "config": self.base.model_dump(mode="json"),
+        }
+
+    def with_flow_weight(self, alpha: float) -> Plan:
+        """Return the plan with a cell per training at the chosen alpha, unless the grid has it."""
+        known = {cell.config.evaluation.flow_weight for cell in self.cells}
+        if alpha in known:
+            return self
+        prior, chosen = self.stage("prior"), {FLOW_WEIGHT: alpha}
+        extra = [_cell(self.sweep, prior, t, chosen, ours=True) for t in self.trainings]
+        return replace(self, cells=(*self.cells, *extra))
+
+
+def expand(sweep: Sweep) -> Plan:
+    """Expand a sweep into a plan. Raises UserError when two cells would share an id."""
+    base = sweep.config()
+    shared = _shared(sweep, base)
+    prior, before = shared[1], shared[-1]
+    fits = _grid(sweep.train)
+    trainings = [_training(sweep, before, seed, fit) for seed in sweep.seeds for fit in fits]
+    cells = [_cell(sweep, prior, t, score) for t in trainings for score in _grid(sweep.score)]
+    _refuse_twins([t.id for t in trainings])
+    _refuse_twins([c.id for c in cells])
+    return Plan(sweep, base, shared, tuple(trainings), tuple(cells))
+
+
+def _grid(axes: Axes) -> list[dict[str, Any]]:
+    return [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
+
+
+def _dump(config: Config, *sections: str) -> dict[str, Any]:
+    return {section: getattr(config, section).model_dump(mode="json") for section in sections}
+
+
+def _shared(sweep: Sweep, base: Config) -> tuple[Stage, ...]:
+    """Return dataset, prior, stage 1 and, with a frozen trunk, its cached features."""
+    dataset = Stage("dataset", "dataset", "data", _dump(base, "data", "body"))
+    of_data = {"dataset": dataset.fingerprint}
+    prior = Stage("prior", "prior", "prior", {**of_data, **_dump(base, "prior")})
+    model = base.model.model_dump(mode="json", exclude={"freeze_trunk"})
+    recipe: dict[str, Any] = {"source": sweep.stage1, "model": model, **_dump(base, "body")}
+    if sweep.stage1 == "train":
+        recipe |= {**of_data, **_dump(base, "loss", "stage1")}
+    kind = "stage1" if sweep.stage1 == "train" else "stage1-shipped"
+    stage1 = Stage(kind, "stage1", "stage1", recipe)
+    if not base.model.freeze_trunk:
+        return dataset, prior, stage1
+    cached = {**of_data, "stage1": stage1.fingerprint}
+    return dataset, prior, stage1, Stage("features", "features", "features", cached)
+
+
+def _training(sweep: Sweep, before: Stage, seed: int, overrides: dict[str, Any]) -> Training:
+    config = sweep.config({**overrides, SEED_KEY: seed})
+    name = _identity(sweep, f"seed{seed}", overrides)
+    recipe = {"before": before.fingerprint, **_dump(config, "data", "model", "loss", "stage2")}
+    stage = Stage("training", name, f"cells/{name}", recipe)
+    splits = list(dict.fromkeys((*sweep.choose_on, *config.evaluation.splits)))
+    inferred = {"training": stage.fingerprint, "splits": splits}
+    inference = Stage("inference", name, f"hypotheses/{name}", inferred)
+    return Training(name, seed, overrides, config, stage, inference)
+
+
+def _cell(
+    sweep: Sweep, prior: Stage, fit: Training, overrides: dict[str, Any], *, ours: bool = False
+) -> Cell:
+    merged = {**fit.overrides, **overrides}
+    config = sweep.config({**merged, SEED_KEY: fit.seed})
+    name = _identity(sweep, fit.id, overrides)
+    before = {"inference": fit.inference.fingerprint, "prior": prior.fingerprint}
+    stage = Stage("scoring", name, f"scores/{name}", {**before, **_dump(config, "evaluation")})
+    return Cell(name, fit.id, fit.seed, merged, config, stage, ours)
+
+
+def _identity(sweep: Sweep, prefix: str, overrides: Mapping[str, Any]) -> str:
+    """Return e.g. `seed0-ri1-flow_weight0.25`: last words of the keys, or whole keys if twins."""
+    leaves = [key.partition(".")[2] for key in (*sweep.train, *sweep.score)]
+    parts = [prefix]
+    for key, value in overrides.items():
+        leaf = key.partition(".")[2]
+        parts.append(f"{leaf if leaves.count(leaf) <= 1 else key}{_slug(value)}")
+    return "-".join(parts)
+
+
+def _slug(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:g}"
+    return re.sub(r"[^A-Za-z0-9.]+", "_", str(value))
+
+
+def _refuse_twins(names: list[str]) -> None:
+    twins = sorted({name for name in names if names.count(name) > 1})
+    if twins:
+        raise UserError(f"two cells would share the folder '{twins[0]}'; make their values differ")

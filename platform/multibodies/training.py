@@ -1,0 +1,193 @@
+"""The training loop: pure torch over batches. Ray Train wraps it; `--local` runs it on one device.
+
+Shapes: B image, F features, S side in pixels, M hypothesis.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from multibodies.config import Config, LossConfig, ModelConfig, StageConfig
+from multibodies.core.body import BodyArrays, JointBody
+from multibodies.core.objective import Labels, Objective, Outcome, collapse
+from multibodies.core.regressor import Hypotheses, Regressor, RegressorSpec, expand
+from multibodies.core.skinning import VertexBody
+
+Batch = dict[str, Tensor]
+Report = Callable[[int, dict[str, float]], None]
+
+
+@dataclass
+class TrainingState:
+    """All that a killed training needs to go on: the network, its optimiser, the steps done."""
+
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    step: int = 0
+    history: list[dict[str, float]] = field(default_factory=list)
+
+
+def regressor_spec(model: ModelConfig, num_hypotheses: int) -> RegressorSpec:
+    """Return the network's recipe from the configuration."""
+    fields = model.model_dump(exclude={"freeze_trunk"})
+    return RegressorSpec(**fields, num_hypotheses=num_hypotheses)
+
+
+def build_stage2(stage1: Regressor, config: Config) -> Regressor:
+    """Make the best-of-M network from stage 1 with the configured M, spread and seed."""
+    stage = config.stage2
+    generator = torch.Generator().manual_seed(stage.seed)
+    return expand(stage1, stage.num_hypotheses, stage.spread, generator)
+
+
+def build_objective(arrays: BodyArrays, loss: LossConfig) -> Objective:
+    """Make eq. 8 with the configured weights; vertices are sampled evenly where the configuration says so."""
+    weights = {name: getattr(loss, name) for name in ("ri", "best", "theta", "beta", "vertices", "rb", "heatmap")}
+    return Objective(
+        JointBody(arrays, ("j24",)), VertexBody(arrays, loss.vertices_sampled), weights, loss.ri_reduction
+    )
+
+
+def learning_rate(stage: StageConfig, step: int) -> float:
+    """Return the rate at a step: linear warm-up, then constant or a cosine to zero."""
+    warm = min(1.0, (step + 1) / max(1, stage.warmup_steps))
+    decay = 0.5 * (1 + math.cos(math.pi * step / stage.steps)) if stage.cosine else 1.0
+    return stage.learning_rate * warm * decay
+
+
+def make_optimizer(model: nn.Module, stage: StageConfig, freeze_trunk: bool) -> torch.optim.Optimizer:
+    """Return Adam over what trains: everything, or the head alone over a frozen trunk."""
+    trained = model.head if freeze_trunk else model
+    for parameter in model.parameters():
+        parameter.requires_grad_(not freeze_trunk)
+    parameters = list(trained.requires_grad_(True).parameters())  # type: ignore[union-attr]
+    return torch.optim.Adam(parameters, lr=stage.learning_rate, weight_decay=stage.weight_decay)
+
+
+def labels_of(batch: Batch) -> Labels:
+    """Pick the labels of eq. 8 out of a batch of rows."""
+    return Labels(
+        batch["keypoints_2d"],
+        batch["joints_3d"],
+        batch["theta"],
+        batch["beta"],
+        batch["has_3d"].float(),
+        batch["has_smpl"].float(),
+    )
+
+
+class Forward(nn.Module):
+    """A network that reads cached features where a batch has them, else images; what DDP wraps."""
+
+    def __init__(self, model: Regressor) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, batch: Batch) -> Hypotheses:
+        """Map a batch with `features` [B, F] or `image` uint8 [B, S, S, 3] to hypotheses."""
+        if "features" in batch:
+            return self.model.from_features(batch["features"].float())
+        return self.model(batch["image"].permute(0, 3, 1, 2).float() / 255)  # type: ignore[no-any-return]
+
+
+def train_step(
+    forward: nn.Module, objective: Objective, optimizer: torch.optim.Optimizer, batch: Batch, rate: float
+) -> Outcome:
+    """One update; refuses a loss that is not finite before it reaches the weights.
+
+    Raises FloatingPointError naming the terms that are not finite.
+    """
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    optimizer.zero_grad(set_to_none=True)
+    outcome: Outcome = objective(forward(batch), labels_of(batch))
+    loss = outcome.total.mean()
+    if not torch.isfinite(loss):
+        bad = [name for name, term in outcome.terms.items() if not torch.isfinite(term).all()]
+        raise FloatingPointError(f"loss is {float(loss)}; not finite: {', '.join(bad) or 'total'}")
+    loss.backward()  # type: ignore[no-untyped-call]
+    nn.utils.clip_grad_norm_([p for g in optimizer.param_groups for p in g["params"]], 50.0)
+    optimizer.step()
+    return outcome
+
+
+def train(
+    state: TrainingState,
+    forward: nn.Module,
+    objective: Objective,
+    batches: Callable[[int], Iterator[Batch]],
+    stage: StageConfig,
+    report: Report,
+    save: Callable[[TrainingState], None],
+) -> TrainingState:
+    """Run from `state.step` to `stage.steps`.
+
+    batches(step) yields that step's batch and the following ones, so that a resumed run sees what an undisturbed
+    one would. `report` gets every step's means; `save` is called every `checkpoint_every` steps and at the end.
+    """
+    forward.train()
+    _freeze_statistics(state.model, state.optimizer)
+    source = batches(state.step)
+    for step in range(state.step, stage.steps):
+        torch.manual_seed(stage.seed * 1_000_003 + step)  # dropout does not depend on where a run was resumed
+        outcome = train_step(forward, objective, state.optimizer, next(source), learning_rate(stage, step))
+        state.step = step + 1
+        report(state.step, collapse(outcome))
+        if state.step % stage.checkpoint_every == 0 or state.step == stage.steps:
+            save(state)
+    forward.eval()
+    return state
+
+
+def _freeze_statistics(model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    """Put every part that does not train into evaluation mode, so that batch norms keep their statistics."""
+    trained = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    for module in model.modules():
+        own = [p for p in module.parameters(recurse=False)]
+        if own and not any(id(p) in trained for p in own):
+            module.eval()
+
+
+def epoch_batches(
+    rows: Batch, batch_size: int, seed: int, rank: int = 0, world: int = 1
+) -> Callable[[int], Iterator[Batch]]:
+    """Return `batches(step)` over rows held in memory, in an order that is a function of seed and step alone.
+
+    A global batch of `batch_size` is cut from the epoch's permutation; worker `rank` of `world` takes every
+    world-th of its rows, so that any number of workers sees the same global batches.
+    """
+    total = len(next(iter(rows.values())))
+    size = min(batch_size, total)
+    per_epoch = total // size
+
+    def batches(step: int) -> Iterator[Batch]:
+        while True:
+            epoch, within = divmod(step, per_epoch)
+            order = torch.randperm(total, generator=torch.Generator().manual_seed(seed * 1_000_003 + epoch))
+            while within < per_epoch:
+                chosen = order[within * size : (within + 1) * size][rank::world]
+                yield {name: column[chosen] for name, column in rows.items()}
+                within, step = within + 1, step + 1
+
+    return batches
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Return an optimiser's state as named tensors, for safetensors."""
+    state: dict[int, dict[str, Any]] = optimizer.state_dict()["state"]
+    return {f"{i}.{name}": torch.as_tensor(v) for i, entry in state.items() for name, v in entry.items()}
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    """Put back what `optimizer_tensors` returned."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, tensor in tensors.items():
+        index, _, name = key.partition(".")
+        state.setdefault(int(index), {})[name] = tensor
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

@@ -1,0 +1,50 @@
+"""Shared test set-up: one thread per library, seeded torch, one local Ray for the whole session."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+PLATFORM = str(Path(__file__).resolve().parents[1] / "platform")
+
+for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+# Ray workers and subprocesses find the package as this process does.
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [PLATFORM, os.environ.get("PYTHONPATH")]))
+if PLATFORM not in sys.path:
+    sys.path.insert(0, PLATFORM)
+
+
+@pytest.fixture(autouse=True)
+def _seed_torch() -> Iterator[None]:
+    """Give every test that uses torch the same random numbers, whatever ran before it."""
+    torch: Any = sys.modules.get("torch")
+    if torch is None:
+        yield
+        return
+    torch.set_num_threads(1)
+    with torch.random.fork_rng(devices=[]):
+        torch.random.manual_seed(0)
+        yield
+
+
+@pytest.fixture(scope="session")
+def ray_local() -> Iterator[Any]:
+    """One Ray of 2 CPUs on loopback for all tests; never joins or stops anybody else's cluster."""
+    import ray
+
+    ray.init(
+        address="local",
+        num_cpus=2,
+        include_dashboard=False,
+        log_to_driver=False,
+        _node_ip_address="127.0.0.1",
+    )
+    yield ray
+    ray.shutdown()
