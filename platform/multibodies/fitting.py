@@ -5,24 +5,25 @@ Both `cluster/trainer.py` (Ray Train) and `local.py` (one device) run `training.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import torch
-from torch import nn
 
-from multibodies import checkpoints
+from multibodies import checkpoints, runs
 from multibodies.config import Config, StageConfig, fingerprint
 from multibodies.core.body import load_body
 from multibodies.core.objective import Objective
 from multibodies.core.regressor import Regressor, RegressorSpec
+from multibodies.data.training_rows import Source
 from multibodies.errors import UserError
+from multibodies.progress import Progress
 from multibodies.runs import Journal
 from multibodies.training import (
-    Batch,
     TrainingState,
     build_objective,
     build_stage2,
@@ -34,7 +35,6 @@ from multibodies.training import (
 
 StageName = Literal["stage1", "stage2"]
 OnReport = Callable[[int, dict[str, Any]], None]
-LABELS = ("keypoints_2d", "joints_3d", "theta", "beta", "has_3d", "has_smpl")
 WEIGHTS = "weights"  # the finished model, below a run's folder
 WINDOW = 20  # steps that one journal line averages
 
@@ -72,18 +72,31 @@ class Task:
         return self.out / WEIGHTS
 
 
-def recipe_of(task: Task, data: str) -> dict[str, Any]:
-    """Return all that decides the result as plain JSON; `data` is the fingerprint of the shards.
+def recipe_of(task: Task, source: Source) -> dict[str, Any]:
+    """Return all that decides the result as plain JSON values.
 
-    The body and the starting model count by content, not by path; workers, devices and folders do not count.
+    Shards, body and starting model count by content, not by path; workers, devices and folders do
+    not count. Raises UserError if cached features are not those of the starting model, or would
+    train more than a head.
     """
     config = task.config
+    start = None if task.start_from is None else checkpoints.identity(task.start_from)
+    if source.made_by is not None and not task.freeze_trunk:
+        raise UserError(
+            f"{task.dataset}: holds features, which train only the head of stage2 with "
+            "model.freeze_trunk = true; give the images' dataset"
+        )
+    if source.made_by not in (None, start):
+        raise UserError(
+            f"{task.dataset}: its features were made by another checkpoint than {task.start_from}; "
+            "cache them again"
+        )
     return {
         "stage": task.stage,
-        "data": data,
+        "data": source.fingerprint,
         "split": task.split,
         "body": load_body(config.body.path).sha256,
-        "start_from": None if task.start_from is None else checkpoints.identity(task.start_from),
+        "start_from": start,
         "model": config.model.model_dump(mode="json"),
         "loss": config.loss.model_dump(mode="json"),
         task.stage: task.settings.model_dump(mode="json"),
@@ -161,19 +174,26 @@ def meta_of(state: TrainingState, recipe: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def export(folder: Path, weights: Path) -> None:
-    """Copy a checkpoint's model, without its optimiser, to where `load_regressor` finds it."""
-    checkpoints.save_module(weights, *checkpoints.load_module(folder / "model"))
+def conclude(task: Task, folder: Path) -> None:
+    """Copy the last checkpoint's model to the run's weights and say that the run is finished."""
+    state, meta = checkpoints.load_module(folder / "model")
+    checkpoints.save_module(task.weights, state, meta)
+    runs.finish(task.out, step=meta["step"], fingerprint=meta["fingerprint"])
 
 
-def batch_of(rows: Mapping[str, Any]) -> Batch:
-    """Turn NumPy columns into tensors sorted by image_id: `image` or `features`, and the labels.
+@contextmanager
+def shown(task: Task, on_report: OnReport | None) -> Iterator[OnReport]:
+    """Show a training's progress, rate and loss; give the function that is to get its reports."""
+    started, before = time.monotonic(), 0
+    with Progress(task.settings.steps, task.stage, unit="steps") as bar:
 
-    The order then depends on the rows alone, however a reader delivered them.
-    """
-    pixels = "features" if "features" in rows else "image"
-    order = np.argsort(rows["image_id"], kind="stable")
-    return {name: torch.from_numpy(np.ascontiguousarray(rows[name][order])) for name in (pixels, *LABELS)}
+        def report(step: int, metrics: dict[str, Any]) -> None:
+            rate = (step - before) / (time.monotonic() - started)
+            bar.advance(step - bar.done, f"{rate:.1f} steps/s, loss {metrics['total']:.2f}")
+            if on_report is not None:
+                on_report(step, metrics)
+
+        yield report
 
 
 class Recorder:
@@ -211,8 +231,3 @@ class Recorder:
     def _ends(self, step: int) -> bool:
         settings = self.settings
         return step % WINDOW == 0 or step % settings.checkpoint_every == 0 or step == settings.steps
-
-
-def to_device(module: nn.Module, device: torch.device | str) -> nn.Module:
-    """Move a module; its parameters stay the objects that an optimiser holds."""
-    return module.to(device)

@@ -30,7 +30,7 @@ SHAPES: dict[str, tuple[int, ...]] = {
     "log_density": (),
 }
 UNITS = {
-    "rotation_6d": "first two columns of 24 rotations, interleaved as SPIN's; the first is the root's, in the camera",
+    "rotation_6d": "first two columns of 24 rotations, interleaved as SPIN's; root in the camera",
     "beta": "standard deviations",
     "camera": "weak perspective s, tx, ty",
     "joints_j24": "metres, camera frame (x right, y down, z forward), mid-hip at 0",
@@ -42,7 +42,9 @@ UNITS = {
 
 @dataclass(frozen=True)
 class StoredHypotheses:
-    """M hypotheses of each of B images; every array [B, M, ...] with the trailing shape of SHAPES, float32."""
+    """M hypotheses of each of B images; every array [B, M, ...] with the trailing shape of SHAPES,
+    float32.
+    """
 
     image_id: tuple[str, ...]
     rotation_6d: F32
@@ -76,15 +78,22 @@ class StoredHypotheses:
 
 
 def check_hypotheses(stored: StoredHypotheses, where: str | Path) -> StoredHypotheses:
-    """Return `stored` if shapes agree, ids are unique and all numbers are finite; else UserError naming `where`."""
+    """Return `stored` if shapes agree, ids are unique and all numbers are finite; else UserError
+    naming `where`.
+    """
     expected = (len(stored), stored.log_density.shape[-1])
     for name, array in stored.arrays().items():
         if array.shape != (*expected, *SHAPES[name]):
-            raise UserError(f"{where}: '{name}' has shape {array.shape}, expected {(*expected, *SHAPES[name])}")
+            raise UserError(
+                f"{where}: '{name}' has shape {array.shape}, expected {(*expected, *SHAPES[name])}"
+            )
         bad = ~np.isfinite(array).all(axis=tuple(range(1, array.ndim)))
         if bad.any():
             image_id = stored.image_id[int(bad.argmax())]
-            raise UserError(f"{where}: '{name}' of image '{image_id}' is not finite; infer again from a sound checkpoint")
+            raise UserError(
+                f"{where}: '{name}' of image '{image_id}' is not finite; "
+                "infer again from a sound checkpoint"
+            )
     twice = first_twin(stored.image_id)
     if twice is not None:
         raise UserError(f"{where}: image '{twice}' appears twice; infer again")
@@ -111,7 +120,10 @@ def hypotheses_schema(num_hypotheses: int) -> pa.Schema:
 
 
 def write_hypotheses(path: str | Path, stored: StoredHypotheses) -> None:
-    """Write one Parquet file atomically. Raises UserError on bad numbers (`check_hypotheses`) or a full disk."""
+    """Write one Parquet file atomically.
+
+    Raises UserError on bad numbers (`check_hypotheses`) or a full disk.
+    """
     check_hypotheses(stored, path)
     columns: list[pa.Array] = [pa.array(stored.image_id, pa.string())]
     for array in stored.arrays().values():
@@ -123,16 +135,24 @@ def write_hypotheses(path: str | Path, stored: StoredHypotheses) -> None:
 
 
 def read_hypotheses(path: str | Path) -> StoredHypotheses:
-    """Read and check one file. Raises UserError naming what is missing, of another version, damaged or not finite."""
+    """Read and check one file.
+
+    Raises UserError naming what is missing, of another version, damaged or not finite.
+    """
     try:
-        table = pq.read_table(path)
+        # ParquetFile, not read_table: the latter looks for partition keys in the path.
+        table = pq.ParquetFile(path).read()
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; infer first") from None
     except (pa.ArrowException, OSError) as error:
-        raise UserError(f"{path}: not a readable Parquet file ({_first_line(error)}); infer again") from None
+        raise UserError(
+            f"{path}: not a readable Parquet file ({_first_line(error)}); infer again"
+        ) from None
     version = (table.schema.metadata or {}).get(b"multibodies.hypotheses", b"none").decode()
     if version != VERSION:
-        raise UserError(f"{path}: hypotheses of schema version {version}, expected {VERSION}; infer again")
+        raise UserError(
+            f"{path}: hypotheses of schema version {version}, expected {VERSION}; infer again"
+        )
     missing = [f.name for f in fields(StoredHypotheses) if f.name not in table.column_names]
     if missing:
         raise UserError(f"{path}: no column '{missing[0]}'; infer again")
@@ -144,7 +164,9 @@ def read_hypotheses(path: str | Path) -> StoredHypotheses:
 def _tensor(table: pa.Table, name: str, path: str | Path) -> F32:
     column = table[name].combine_chunks()
     if not isinstance(column, pa.FixedShapeTensorArray):
-        raise UserError(f"{path}: column '{name}' is {column.type}, expected a fixed-shape tensor; infer again")
+        raise UserError(
+            f"{path}: column '{name}' is {column.type}, expected a fixed-shape tensor; infer again"
+        )
     return np.asarray(column.to_numpy_ndarray(), dtype=np.float32)
 
 

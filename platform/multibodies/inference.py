@@ -1,11 +1,14 @@
-"""From images to all M hypotheses: parameters, joints, 2D keypoints, the prior's log-density. No Ray, no files.
+"""From images to all M hypotheses: parameters, joints, 2D keypoints, the prior's log-density. No
+Ray, no files.
 
-Shapes: B image, M hypothesis, K joint (24 of j24, 14 of H36M), S side in pixels. Metres; [-1, 1] across the crop.
+Shapes: B image, M hypothesis, K joint (24 of j24, 14 of H36M), S side in pixels. Metres; [-1, 1]
+across the crop.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -15,16 +18,20 @@ from torch import Tensor, nn
 from multibodies.core.body import BodyArrays, JointBody
 from multibodies.core.camera import project
 from multibodies.core.joints import H36M_TO_J14, centre_on_mid_hips
-from multibodies.core.prior import SkeletonPrior
 from multibodies.core.regressor import Hypotheses, Regressor
 from multibodies.core.rotations import rotation_6d_to_matrix
 from multibodies.hypotheses import StoredHypotheses
+
+if TYPE_CHECKING:  # nflows is slow to import, and only whoever loads a prior needs it
+    from multibodies.core.prior import SkeletonPrior
 
 BATCH = 64
 
 
 class Inference(nn.Module):
-    """A regressor, a body and a prior, in evaluation mode: images in, every quantity of `StoredHypotheses` out."""
+    """A regressor, a body and a prior, in evaluation mode: images in, every quantity of
+    `StoredHypotheses` out.
+    """
 
     def __init__(self, regressor: Regressor, prior: SkeletonPrior, arrays: BodyArrays) -> None:
         super().__init__()
@@ -45,7 +52,9 @@ class Inference(nn.Module):
         return self.describe(self.regressor(pixels))
 
     def describe(self, hypotheses: Hypotheses) -> dict[str, Tensor]:
-        """Pose and project M hypotheses. Joints are not moved by a camera's translation: they stay centred."""
+        """Pose and project M hypotheses. Joints are not moved by a camera's translation: they stay
+        centred.
+        """
         shape = hypotheses.beta.shape[:2]
         posed = self.body(hypotheses.rotations.flatten(0, 1), hypotheses.beta.flatten(0, 1))
         j24, h36m = (posed[name].unflatten(0, shape) for name in ("j24", "h36m17"))
@@ -56,17 +65,23 @@ class Inference(nn.Module):
             "joints_j24": centre_on_mid_hips(j24),
             "joints_h36m14": j14(h36m),
             "keypoints_2d_pred": project(j24, hypotheses.camera),
-            "log_density": log_density(hypotheses.rotations, hypotheses.beta, self.prior, self.body),
+            "log_density": log_density(
+                hypotheses.rotations, hypotheses.beta, self.prior, self.body
+            ),
         }
 
 
-def infer_images(model: Inference, image_ids: list[str], images: npt.NDArray[np.uint8]) -> StoredHypotheses:
+def infer_images(
+    model: Inference, image_ids: list[str], images: npt.NDArray[np.uint8]
+) -> StoredHypotheses:
     """Infer all hypotheses of images [B, S, S, 3], BATCH at a time."""
     if len(image_ids) != len(images):
         raise ValueError(f"{len(image_ids)} image ids for {len(images)} images")
     parts = [model(torch.from_numpy(images[rows])) for rows in batches(len(images))]
     names = parts[0].keys()
-    arrays = {name: torch.cat([part[name] for part in parts]).cpu().float().numpy() for name in names}
+    arrays = {
+        name: torch.cat([part[name] for part in parts]).cpu().float().numpy() for name in names
+    }
     return StoredHypotheses(tuple(image_ids), **arrays)
 
 
@@ -103,7 +118,9 @@ def check_images(images: Tensor) -> None:
     """Refuse anything but uint8 [B, S, S, 3]. Raises ValueError."""
     square = images.ndim == 4 and images.shape[1] == images.shape[2] and images.shape[3] == 3
     if not square or images.dtype != torch.uint8:
-        raise ValueError(f"expected uint8 images [B, S, S, 3], got {images.dtype} {tuple(images.shape)}")
+        raise ValueError(
+            f"expected uint8 images [B, S, S, 3], got {images.dtype} {tuple(images.shape)}"
+        )
 
 
 def batches(rows: int) -> Iterator[slice]:

@@ -1,4 +1,4 @@
-"""Progress of a long loop: a bar with the time left on a terminal, a plain line now and then in a log."""
+"""Progress of a long loop: a bar with the time left on a terminal, plain lines in a log."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ T = TypeVar("T")
 class Progress:
     """Counts `total` units of work; use it as a context manager and call `advance`.
 
-    On a terminal it draws a tqdm bar with the time left. Elsewhere it prints one line at the start of every
+    On a terminal it draws a tqdm bar with the time left. Elsewhere it prints one line every
     `interval` seconds and one at the end, so that a log stays readable.
     """
 
@@ -37,18 +37,24 @@ class Progress:
         self._started = self._printed = clock()
         self._bar: tqdm[None] | None = None
         if self._stream.isatty():
-            self._bar = tqdm(total=total, desc=label, unit=unit, file=self._stream, dynamic_ncols=True)
+            self._bar = tqdm(
+                total=total, desc=label, unit=unit, file=self._stream, dynamic_ncols=True
+            )
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         if self._bar is not None:
             self._bar.close()
         elif kind is None:
-            self._print(f"{self.label}: {self.done} {self.unit} in {duration(self._clock() - self._started)}")
+            spent = duration(self._clock() - self._started)
+            self._print(f"{self.label}: {self.done} {self.unit} in {spent}")
 
     def advance(self, count: int = 1, note: str = "") -> None:
         """Count `count` more units; `note` (such as a loss) is shown beside them."""
@@ -65,7 +71,8 @@ class Progress:
         left = spent / self.done * (self.total - self.done) if self.done else 0.0
         share = f"{100 * self.done / self.total:.0f} %, " if self.total else ""
         tail = f", {note}" if note else ""
-        return f"{self.label}: {self.done}/{self.total} {self.unit}, {share}{duration(left)} left{tail}"
+        count = f"{self.done}/{self.total} {self.unit}"
+        return f"{self.label}: {count}, {share}{duration(left)} left{tail}"
 
     def _print(self, line: str) -> None:
         print(line, file=self._stream, flush=True)

@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import fcntl
 import json
-from collections.abc import Iterator, Mapping
+import os
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -93,14 +96,75 @@ class Journal:
 
 def read_journal(path: Path) -> list[dict[str, Any]]:
     """Return a journal's lines, the last one per step, in the order of steps; a torn line is left out."""
-    by_step: dict[int, dict[str, Any]] = {}
-    for text in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
-        try:
-            line = json.loads(text)
-        except ValueError:  # the writer was killed inside this line
-            continue
-        by_step[int(line["step"])] = line
+    by_step = {line["step"]: line for line in Tail(path).new()}
     return [by_step[step] for step in sorted(by_step)]
+
+
+@contextmanager
+def follow(
+    path: Path, on_line: Callable[[int, dict[str, Any]], None] | None, interval: float = 0.5
+) -> Iterator[None]:
+    """Call `on_line(step, metrics)` for each new line of a journal that another process writes.
+
+    The calls come from a thread, in the order of steps, each step once; all are made when the block
+    ends. What `on_line` raises is raised there.
+    """
+    if on_line is None:
+        yield
+        return
+    over = threading.Event()
+    with ThreadPoolExecutor(1) as executor:
+        following = executor.submit(_follow, path, on_line, over, interval)
+        try:
+            yield
+        finally:
+            over.set()
+        following.result()
+
+
+def _follow(
+    path: Path,
+    on_line: Callable[[int, dict[str, Any]], None],
+    over: threading.Event,
+    interval: float,
+) -> None:
+    lines, last = Tail(path), 0
+    while True:
+        stopping = over.wait(interval)
+        for line in lines.new():
+            if line["step"] > last:
+                last = line.pop("step")
+                on_line(last, line)
+        if stopping:
+            return
+
+
+class Tail:
+    """Reads what was appended to a journal since the last look; starts over when it was rewritten."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.offset = path, 0
+
+    def new(self) -> list[dict[str, Any]]:
+        """Return the complete lines that are new."""
+        if not self.path.exists():
+            return []
+        with self.path.open("rb") as file:
+            if file.seek(0, os.SEEK_END) < self.offset:
+                self.offset = 0
+            file.seek(self.offset)
+            whole = file.read().rpartition(b"\n")[0]
+        self.offset += len(whole) + 1 if whole else 0
+        return [line for line in map(_parse, whole.decode(errors="replace").splitlines()) if line]
+
+
+def _parse(text: str) -> dict[str, Any] | None:
+    """Return a journal line; None if its writer was killed inside it."""
+    try:
+        line = json.loads(text)
+    except ValueError:
+        return None
+    return line if isinstance(line, dict) and "step" in line else None
 
 
 def write_record(path: Path, value: Mapping[str, Any]) -> None:

@@ -1,12 +1,13 @@
-"""From stored hypotheses to per-image records, for every n and every flow weight at once. No Ray, no files.
+"""From stored hypotheses to per-image records, for every n and every flow weight at once. No Ray,
+no files.
 
-Shapes: B image, M hypothesis, N output, K joint (24 of j24, 14 of H36M). Metres inside; records are in mm.
+Shapes: B image, M hypothesis, N output, K joint (24 of j24, 14 of H36M). Metres inside; records are
+in mm.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,30 +20,10 @@ from multibodies.config import EvaluationConfig
 from multibodies.core import metrics
 from multibodies.core.joints import centre_on_mid_hips
 from multibodies.core.quantizer import Clusters, cluster_means, hypothesis_weights, kmeans, medoids
-from multibodies.errors import UserError
-from multibodies.hypotheses import StoredHypotheses, first_twin
-from multibodies.inference import j14
+from multibodies.hypotheses import StoredHypotheses
+from multibodies.truth import Truth, align, check_n
 
-TRUTH_COLUMNS = ("image_id", "h36m17", "joints_3d", "keypoints_2d", "has_3d", "occlusion")
 Columns = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Truth:
-    """What the B images of a split really show; image_size is the crop's side in pixels.
-
-    joints14 [B, 14, 3] around the pelvis, joints24 [B, 24, 3] around the mid-hip, confidence [B, 24], keypoints
-    [B, 24, 3] as (x, y, visible).
-    """
-
-    dataset: str
-    image_size: int
-    image_id: tuple[str, ...]
-    occlusion: tuple[str, ...]
-    joints14: Tensor
-    joints24: Tensor
-    confidence: Tensor
-    keypoints: Tensor
 
 
 class Cell(NamedTuple):
@@ -53,66 +34,15 @@ class Cell(NamedTuple):
 
 
 class Scores(NamedTuple):
-    """records: one row per image, flow weight and n; diagnostics: one row per image and flow weight."""
+    """records: one row per image, flow weight and n; diagnostics: one row per image and flow
+    weight.
+    """
 
     records: pa.Table
     diagnostics: pa.Table
 
 
-def check_n(n: Sequence[int], num_hypotheses: int, where: str) -> None:
-    """Refuse n > M, n < 1 and an empty list before any work. Raises UserError."""
-    if not n or min(n) < 1:
-        raise UserError(f"evaluation.n must list whole numbers >= 1, got {list(n)}")
-    if max(n) > num_hypotheses:
-        raise UserError(
-            f"{where}: evaluation.n asks for {max(n)} of M = {num_hypotheses} hypotheses; "
-            f"choose n <= {num_hypotheses} or train with stage2.num_hypotheses >= {max(n)}"
-        )
-
-
-def truth_from_rows(
-    rows: Mapping[str, npt.NDArray[Any]], dataset: str, image_size: int, where: str
-) -> Truth:
-    """Read a shard's label columns (TRUTH_COLUMNS) as float64.
-
-    Raises UserError naming `where` and the image if a row has no 3D truth or a number that is not finite.
-    """
-    names = tuple(str(name) for name in rows["image_id"])
-    if twice := first_twin(names):
-        raise UserError(f"{where}: image '{twice}' appears twice; prepare the dataset again")
-    for row, name in enumerate(names):
-        if not rows["has_3d"][row]:
-            raise UserError(f"{where}: image '{name}' has no 3D truth; score a split that has it")
-        if not all(np.isfinite(rows[c][row]).all() for c in ("h36m17", "joints_3d", "keypoints_2d")):
-            raise UserError(f"{where}: labels of image '{name}' are not finite; prepare the dataset again")
-    h36m, joints, keypoints = (
-        torch.from_numpy(np.asarray(rows[c], dtype=np.float64)) for c in ("h36m17", "joints_3d", "keypoints_2d")
-    )
-    return Truth(
-        dataset=dataset,
-        image_size=image_size,
-        image_id=names,
-        occlusion=tuple(str(name) for name in rows["occlusion"]),
-        joints14=j14(h36m),
-        joints24=centre_on_mid_hips(joints[..., :3]),
-        confidence=joints[..., 3],
-        keypoints=keypoints,
-    )
-
-
-def align(stored: StoredHypotheses, truth: Truth, where: str) -> StoredHypotheses:
-    """Return the hypotheses in the order of the truth. Raises UserError naming an image that only one of them has."""
-    place = {name: i for i, name in enumerate(stored.image_id)}
-    for name in truth.image_id:
-        if name not in place:
-            raise UserError(f"{where}: no hypotheses for image '{name}'; infer this split of this dataset again")
-    extra = set(place) - set(truth.image_id)
-    if extra:
-        raise UserError(f"{where}: image '{min(extra)}' is not in the dataset; infer this split again")
-    return stored.rows([place[name] for name in truth.image_id])
-
-
-def score(
+def score_hypotheses(
     stored: StoredHypotheses,
     truth: Truth,
     evaluation: EvaluationConfig,
@@ -122,12 +52,12 @@ def score(
 ) -> Scores:
     """Score every image for every flow weight and n (`where` names the hypotheses in errors).
 
-    Raises UserError on n > M before any work, and where hypotheses and truth are of different images.
+    Raises UserError on n > M before any work, and where hypotheses and truth are of different
+    images.
     """
     check_n(evaluation.n, stored.num_hypotheses, where)
-    stored = align(stored, truth, where)
-    bodies = _Bodies.of(stored)
-    fixed = _spread(bodies, truth) | _oracle(bodies, truth)
+    bodies = _Bodies.of(align(stored, truth, where))
+    fixed = _oracle(bodies, truth) | _spread(bodies, truth)
     records: list[Columns] = []
     diagnostics: list[Columns] = []
     for alpha in flow_weights:
@@ -136,15 +66,20 @@ def score(
         energies: Columns = {}
         for n in evaluation.n:
             clusters = kmeans(bodies.features, weights, n, restarts=evaluation.restarts)
-            records.append({**names, "n": [n] * len(truth.image_id), **_errors(bodies, weights, clusters, truth, evaluation)})
+            errors = _errors(bodies, weights, clusters, truth, evaluation)
+            records.append({**names, "n": np.full(len(stored), n, np.int32), **errors})
             energies[f"energy_n{n}_m2"] = clusters.energy.numpy()
         effective = {"effective_number": metrics.effective_number(weights).numpy()}
-        diagnostics.append({**names, **fixed, **effective, **energies})
+        diagnostics.append(
+            {**names, "occlusion": list(truth.occlusion), **fixed, **effective, **energies}
+        )
     return Scores(_table(records), _table(diagnostics))
 
 
 class _Bodies(NamedTuple):
-    """The stored arrays as float64: features [B, M, 72] for K-means and the joints they are."""
+    """The stored arrays in float64: features [B, M, 72] are what K-means sees, joints24 about the
+    mid-hip.
+    """
 
     features: Tensor
     joints24: Tensor
@@ -155,6 +90,90 @@ class _Bodies(NamedTuple):
     @classmethod
     def of(cls, stored: StoredHypotheses) -> _Bodies:
         names = ("joints_j24", "joints_h36m14", "keypoints_2d_pred", "log_density")
-        j24, h36m, points, density = (torch.from_numpy(getattr(stored, n).astype(np.float64)) for n in names)
-        j24 = centre_on_mid_hips(j24)
-        return cls(j24.flatten(2), j24, h36m, points, density)
+        arrays = [torch.from_numpy(getattr(stored, name).astype(np.float64)) for name in names]
+        joints24 = centre_on_mid_hips(arrays[0])
+        return cls(joints24.flatten(2), joints24, *arrays[1:])
+
+
+def _errors(
+    bodies: _Bodies, weights: Tensor, clusters: Clusters, truth: Truth, evaluation: EvaluationConfig
+) -> Columns:
+    """MPJPE-n and RE-n in mm of the n representatives, as the selection asks."""
+    outputs = represent(bodies.joints14, bodies, weights, clusters, evaluation.representative)
+    wanted = truth.joints14[:, None].expand_as(outputs)
+    errors = metrics.mpjpe(outputs, wanted), metrics.reconstruction_error(outputs, wanted)
+    if evaluation.selection == "strict":
+        chosen = [metrics.select_strict(error) for error in errors]
+    else:
+        joints = represent(bodies.joints24, bodies, weights, clusters, evaluation.representative)
+        best = metrics.select_official(joints, truth.joints24, truth.confidence)
+        chosen = [metrics.take(error, best) for error in errors]
+    return dict(zip(("mpjpe_mm", "re_mm"), (_mm(error) for error in chosen), strict=True))
+
+
+def represent(
+    values: Tensor, bodies: _Bodies, weights: Tensor, clusters: Clusters, representative: str
+) -> Tensor:
+    """Return any joints of the n representatives: values [B, M, ...] -> [B, N, ...].
+
+    "centroid": the weighted mean over the cluster, which for joints of any set is the centroid's,
+    since a mean is linear; "medoid": those of the hypothesis nearest to the centroid.
+    """
+    if representative == "centroid":
+        return cluster_means(values, clusters.assignment, weights, clusters.mass.shape[1])
+    index = medoids(bodies.features, clusters.assignment, clusters.centroids, weights)
+    return values[torch.arange(len(values))[:, None], index]
+
+
+def _oracle(bodies: _Bodies, truth: Truth) -> Columns:
+    """The best of all M hypotheses, whatever their weights, and which one it is (for the share of
+    dead ones).
+    """
+    wanted = truth.joints14[:, None].expand_as(bodies.joints14)
+    error = metrics.mpjpe(bodies.joints14, wanted)
+    return {
+        "num_hypotheses": np.full(len(error), error.shape[1], np.int32),
+        "oracle_mpjpe_mm": _mm(metrics.m_oracle(error)),
+        "oracle_re_mm": _mm(
+            metrics.m_oracle(metrics.reconstruction_error(bodies.joints14, wanted))
+        ),
+        "best_hypothesis": error.argmin(1).numpy().astype(np.int32),
+    }
+
+
+def _spread(bodies: _Bodies, truth: Truth) -> Columns:
+    """Consistency on visible joints, diversity on visible, hidden and all; null where there is no
+    such joint.
+    """
+    seen = truth.keypoints[..., 2] > 0
+    ndc = metrics.consistency(bodies.points, truth.keypoints).numpy()
+    masks = {"all": torch.ones_like(seen), "visible": seen, "hidden": ~seen}
+    diversity = {
+        f"diversity_{name}_mm": _mm(metrics.diversity(bodies.joints24, mask))
+        for name, mask in masks.items()
+    }
+    return {"consistency_ndc": ndc, "consistency_px": ndc * truth.image_size / 2, **diversity}
+
+
+def _names(truth: Truth, cell: Cell, flow_weight: float) -> Columns:
+    rows = len(truth.image_id)
+    return {
+        "dataset": [truth.dataset] * rows,
+        "image_id": list(truth.image_id),
+        "seed": np.full(rows, cell.seed, np.int64),
+        "lambda_ri": np.full(rows, cell.lambda_ri),
+        "flow_weight": np.full(rows, float(flow_weight)),
+    }
+
+
+def _mm(metres: Tensor) -> npt.NDArray[np.float64]:
+    return (1000 * metres).numpy()
+
+
+def _table(parts: Sequence[Columns]) -> pa.Table:
+    """Stack columns of several parts; NaN, a mean over nothing, becomes null."""
+    tables = [
+        pa.table({name: pa.array(column, from_pandas=True) for name, column in part.items()})
+        for part in parts
+    ]
+    return pa.concat_tables(tables)

@@ -67,7 +67,7 @@ def make_optimizer(model: nn.Module, stage: StageConfig, freeze_trunk: bool) -> 
     for parameter in model.parameters():
         parameter.requires_grad_(not freeze_trunk)
     parameters = list(trained.requires_grad_(True).parameters())  # type: ignore[union-attr]
-    return torch.optim.Adam(parameters, lr=stage.learning_rate, weight_decay=stage.weight_decay)
+    return torch.optim.Adam(parameters, lr=stage.learning_rate, weight_decay=stage.weight_decay, fused=True)
 
 
 def labels_of(batch: Batch) -> Labels:
@@ -125,6 +125,7 @@ def train(
     stage: StageConfig,
     report: Report,
     save: Callable[[TrainingState], None],
+    rank: int = 0,
 ) -> TrainingState:
     """Run from `state.step` to `stage.steps`.
 
@@ -135,7 +136,8 @@ def train(
     _freeze_statistics(state.model, state.optimizer)
     source = batches(state.step)
     for step in range(state.step, stage.steps):
-        torch.manual_seed(stage.seed * 1_000_003 + step)  # dropout does not depend on where a run was resumed
+        # dropout does not depend on where a run was resumed, and differs between workers
+        torch.manual_seed(stage.seed * 1_000_003 + step + (rank << 48))
         outcome = train_step(forward, objective, state.optimizer, next(source), learning_rate(stage, step))
         state.step = step + 1
         report(state.step, collapse(outcome))

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 def add_config(parser: argparse.ArgumentParser) -> None:
     """Add --profile and --set."""
-    parser.add_argument("--profile", default="embedded", help="embedded, smoke or paper (default: %(default)s)")
+    parser.add_argument(
+        "--profile", default="embedded", help="embedded, smoke or paper (default: %(default)s)"
+    )
     parser.add_argument(
         "--set",
         dest="overrides",
@@ -28,12 +30,16 @@ def add_config(parser: argparse.ArgumentParser) -> None:
 
 def add_dry_run(parser: argparse.ArgumentParser) -> None:
     """Add --dry-run."""
-    parser.add_argument("--dry-run", action="store_true", help="print what would be done, do nothing")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="print what would be done, do nothing"
+    )
 
 
 def add_workers(parser: argparse.ArgumentParser) -> None:
     """Add --workers and --gpu: how to run, never part of a result's identity."""
-    parser.add_argument("--workers", type=positive, default=1, help="training workers (default: %(default)s)")
+    parser.add_argument(
+        "--workers", type=positive, default=1, help="training workers (default: %(default)s)"
+    )
     parser.add_argument("--gpu", action="store_true", help="one GPU per worker")
 
 

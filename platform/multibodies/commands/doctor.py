@@ -1,4 +1,7 @@
-"""Check this machine: versions, cores, memory, disk, the body, free ports. Exit code 1 if something must be mended."""
+"""Check this machine: versions, cores, memory, disk, the body, free ports.
+
+Exit code 1 if something must be mended.
+"""
 
 from __future__ import annotations
 

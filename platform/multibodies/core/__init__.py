@@ -1,1 +1,1 @@
-"""The maths: tensors and plain numbers in and out; knows no Ray, MLflow, tables or configuration."""
+"""The maths: tensors and plain numbers in and out; no Ray, MLflow, tables or configuration."""

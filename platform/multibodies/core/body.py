@@ -1,6 +1,7 @@
 """The body: SMPL-format arrays, its mesh through smplx, its joints with and without the mesh.
 
-Shapes: B body, V vertex, K joint. Metres. Pose theta is 24 rotation matrices, the root (gamma) first; beta has 10 numbers.
+Shapes: B body, V vertex, K joint. Metres. The pose is 24 rotation matrices relative to the parent,
+the root (gamma) first; beta has 10 numbers.
 """
 
 from __future__ import annotations
@@ -19,11 +20,13 @@ __all__ = ["BodyArrays", "JointBody", "MeshBody", "body_from_arrays", "load_body
 
 
 class MeshBody(nn.Module):
-    """S(theta, beta, gamma): vertices through smplx. Nothing trainable, nothing in the state dict."""
+    """S(theta, beta, gamma): vertices through smplx. Nothing to train, no state dict."""
 
     def __init__(self, arrays: BodyArrays, *, dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
-        with contextlib.redirect_stdout(io.StringIO()):  # smplx prints that 10 shape components are few
+        with contextlib.redirect_stdout(
+            io.StringIO()
+        ):  # smplx prints that 10 shape components are few
             self.smpl = _smplx_layer(arrays, dtype)
         for module in self.smpl.modules():
             for name, buffer in list(module.named_buffers(recurse=False)):
@@ -34,7 +37,10 @@ class MeshBody(nn.Module):
     regressor_extra: Tensor
 
     def forward(self, rotations: Tensor, beta: Tensor) -> Tensor:
-        """Rotations [B, 24, 3, 3], beta [B, 10] -> vertices [B, V, 3]. Raises ValueError on other shapes."""
+        """Rotations [B, 24, 3, 3], beta [B, 10] -> vertices [B, V, 3].
+
+        Raises ValueError on other shapes.
+        """
         vertices: Tensor = self._pose(rotations, beta).vertices
         return vertices
 

@@ -64,7 +64,7 @@ def load_body(path: str | None = None) -> BodyArrays:
     if missing:
         raise UserError(
             f"{file}: no array '{missing[0]}' (needs {', '.join(REQUIRED)}); "
-            "SMPL's own file lacks the last two: add SPIN's J_regressor_h36m.npy and J_regressor_extra.npy"
+            "SMPL's own file lacks the last two: add SPIN's J_regressor_h36m and J_regressor_extra"
         )
     body = body_from_arrays(arrays, name=file.stem, sha256=sha256, where=str(file))
     _check_values(body, str(file))

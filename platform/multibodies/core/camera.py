@@ -1,7 +1,8 @@
 """SPIN's weak-perspective camera: focal length 5000 px at 224 px, identity rotation.
 
-Shapes: K points. Frame: x right, y down, z forward, metres. Image: ndc, [-1, 1] over the crop, so that nothing
-depends on the crop's size in pixels. A camera is (s, tx, ty): scale in 1/m, shift in metres.
+Shapes: K points. Frame: x right, y down, z forward, metres. Image: ndc, [-1, 1] over the crop, so
+that nothing depends on the crop's size in pixels. A camera is (s, tx, ty): scale in 1/m, shift in
+metres.
 """
 
 from __future__ import annotations
@@ -17,19 +18,22 @@ FOCAL_NDC: Final = 2 * FOCAL / IMAGE
 
 
 def camera_translation(cam: Tensor) -> Tensor:
-    """[tx, ty, 2 * 5000 / (224 s + 1e-9)] in metres: [..., 3] -> [..., 3] (SPIN, train/trainer.py)."""
+    """[tx, ty, 2 * 5000 / (224 s + 1e-9)] in metres: [..., 3] -> [..., 3] (SPIN's trainer)."""
     _check_camera(cam)
     s, tx, ty = cam.unbind(-1)
     return torch.stack([tx, ty, 2 * FOCAL / (IMAGE * s + 1e-9)], -1)
 
 
 def project(points: Tensor, cam: Tensor) -> Tensor:
-    """x = 2 (5000/224) (X + tx) / (Z + tz), y likewise: points [..., K, 3], cam [..., 3] -> ndc [..., K, 2].
+    """x = 2 (5000/224) (X + tx) / (Z + tz), y likewise, in ndc.
 
-    Raises ValueError unless the leading dimensions are equal.
+    points [..., K, 3], cam [..., 3] -> [..., K, 2]. Raises ValueError unless the leading
+    dimensions are equal.
     """
     if points.ndim < 2 or points.shape[-1] != 3 or points.shape[:-2] != cam.shape[:-1]:
-        raise ValueError(f"need points [..., K, 3] and cam [..., 3], got {tuple(points.shape)} and {tuple(cam.shape)}")
+        raise ValueError(
+            f"need points [..., K, 3], cam [..., 3], got {tuple(points.shape)}, {tuple(cam.shape)}"
+        )
     moved = points + camera_translation(cam).unsqueeze(-2)
     return FOCAL_NDC * moved[..., :2] / moved[..., 2:]
 
@@ -37,9 +41,10 @@ def project(points: Tensor, cam: Tensor) -> Tensor:
 def crop_camera(cam: Tensor, centre: Tensor, half_side: Tensor) -> Tensor:
     """Camera of the view cropped to a square: s/h, tx - cx/s, ty - cy/s.
 
-    ``cam`` [..., 3], ``centre`` [..., 2] and ``half_side`` h [...] in ndc of the old view -> [..., 3]. Then
-    x_new = (x_old - centre)/h exactly at depth Z = 0, and to first order in Z/tz elsewhere: the new camera keeps
-    focal length 5000 and looks straight ahead, as every weak-perspective network assumes.
+    ``cam`` [..., 3], ``centre`` [..., 2] and ``half_side`` h [...] in ndc of the old view
+    -> [..., 3]. Then x_new = (x_old - centre)/h exactly at depth Z = 0 and to first order in Z/tz
+    elsewhere: the new camera keeps focal length 5000 and looks straight ahead, as every
+    weak-perspective network assumes.
     """
     _check_camera(cam)
     if centre.shape != (*cam.shape[:-1], 2) or half_side.shape != cam.shape[:-1]:

@@ -1,10 +1,10 @@
-"""Weighted K-means in Gram space: seeding and Hartigan's single-point moves, for many small problems at once.
+"""Weighted K-means in Gram space, many small problems at once: Lloyd's iterations, then Hartigan's single-point moves.
 
-Legend: B image, R restart, P problem (one restart of one image), M hypothesis (a point), N output (a cluster).
+Legend: B image, P problem (one start of one image), Q some of the problems, M hypothesis (a point), N cluster.
 Everything comes from an image's Gram matrix G = X X^T, so a centre is never formed: with S_km = sum_{i in k} w_i G_im,
-W_k = sum_{i in k} w_i and Q_k = |sum_{i in k} w_i x_i|^2,
+W_k = sum_{i in k} w_i and Z_k = |sum_{i in k} w_i x_i|^2,
 
-    |x_m - c_k|^2 = G_mm - 2 S_km / W_k + Q_k / W_k^2.
+    |x_m - c_k|^2 = G_mm - 2 S_km / W_k + Z_k / W_k^2.
 
 Problems never mix: the result of one depends neither on its neighbours nor on their number.
 """
@@ -16,30 +16,48 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-TOLERANCE = 1e-7  # a move must gain this share of the image's largest squared radius: well above rounding
+TOLERANCE = 1e-9  # a move must lower the energy by this share of the weighted scatter: above rounding
 
 
 class Problems(NamedTuple):
-    """P weighted K-means problems; several may share an image. All weights are positive."""
+    """P weighted K-means problems; several may share an image. All weights are positive and sum to 1."""
 
     gram: Tensor  # [B, M, M] float64, of points centred on their weighted mean
     weights: Tensor  # [B, M]
     image: Tensor  # [P] the image of each problem
 
+    def of(self, who: Tensor) -> Problems:
+        """Return the problems `who` [Q]."""
+        return self._replace(image=self.image[who])
 
-class Sums(NamedTuple):
-    """What a move needs to know of every cluster; changed in place by moves."""
 
+class State(NamedTuple):
+    """A partition of each problem and its sums; moves change them in place."""
+
+    label: Tensor  # [P, M] the cluster of each point
     cross: Tensor  # [P, N, M] S
-    square: Tensor  # [P, N] Q
+    square: Tensor  # [P, N] Z
     mass: Tensor  # [P, N] W
     count: Tensor  # [P, N] members
 
+    def of(self, who: Tensor) -> State:
+        """Return a copy of the problems `who` [Q]."""
+        return State(*(tensor[who] for tensor in self))
+
 
 def uniform_table(restarts: int, n: int, seed: int) -> Tensor:
-    """Return the uniform numbers [R, N] of k-means++: one table for every image, so that batches do not matter."""
+    """Return the uniform numbers [R, N] of k-means++: one table for every image, so that batches do not matter.
+
+    Row 0 is -1: `seed_clusters` takes the farthest points there.
+    """
     generator = torch.Generator().manual_seed(seed)
-    return torch.rand(restarts, n, generator=generator, dtype=torch.float64).clamp(max=1 - 1e-9)
+    table = torch.rand(restarts, n, generator=generator, dtype=torch.float64).clamp(max=1 - 1e-9)
+    return torch.cat([torch.full((1, n), -1.0, dtype=torch.float64), table[1:]])
+
+
+def diagonals(problems: Problems) -> Tensor:
+    """Return |x_m|^2 [P, M]."""
+    return problems.gram.diagonal(dim1=1, dim2=2)[problems.image]
 
 
 def _pick(score: Tensor, taken: Tensor, uniform: Tensor) -> Tensor:
@@ -59,89 +77,114 @@ def seed_clusters(problems: Problems, uniform: Tensor) -> Tensor:
     uniform is negative, the point with the largest such product (weighted farthest point). A seed keeps its own point,
     so that no cluster starts empty even among duplicates.
     """
-    gram, weights, image = problems
-    diagonal = gram.diagonal(dim1=1, dim2=2)[image]  # P, M
-    weight = weights[image]
-    problem = torch.arange(len(image), device=image.device)
-    distance = torch.ones_like(diagonal)
-    label = torch.zeros_like(diagonal, dtype=torch.long)
+    diagonal, weight = diagonals(problems), problems.weights[problems.image]
+    row = torch.arange(len(weight), device=weight.device)
+    distance, label = torch.ones_like(diagonal), torch.zeros_like(diagonal, dtype=torch.long)
     taken = torch.zeros_like(diagonal, dtype=torch.bool)
     for k in range(uniform.shape[1]):
         seed = _pick(weight * distance, taken, uniform[:, k])
-        new = (diagonal + diagonal[problem, seed][:, None] - 2 * gram[image, seed]).clamp(min=0)
+        new = diagonal + diagonal[row, seed][:, None] - 2 * problems.gram[problems.image, seed]
         closer = (new < distance) & ~taken if k else torch.ones_like(taken)
-        closer[problem, seed] = True
-        taken[problem, seed] = True
+        closer[row, seed] = taken[row, seed] = True
         label = label.masked_fill(closer, k)
-        distance = torch.where(closer, new, distance)
+        distance = torch.where(closer, new.clamp(min=0), distance)
     return label
 
 
-def cluster_sums(problems: Problems, label: Tensor, n: int) -> Sums:
-    """Compute S, Q, W and the member counts of the clusters that label [P, M] describes."""
-    member = torch.nn.functional.one_hot(label, n).to(problems.gram)  # P, M, N
-    weighted = (member * problems.weights[problems.image][..., None]).mT.contiguous()
+def describe(problems: Problems, label: Tensor, n: int) -> State:
+    """Compute the sums of the clusters that label [P, M] describes."""
+    member = torch.zeros(len(label), n, label.shape[1], dtype=torch.float64, device=label.device)
+    member.scatter_(1, label[:, None], 1.0)
+    weighted = member * problems.weights[problems.image][:, None]
     cross = weighted @ problems.gram[problems.image]
-    return Sums(cross, (cross * weighted).sum(2), weighted.sum(2), member.sum(1))
+    return State(label, cross, (cross * weighted).sum(2), weighted.sum(2), member.sum(2))
 
 
 def energies(problems: Problems, label: Tensor, n: int) -> Tensor:
-    """Return sum_m w_m G_mm - sum_k Q_k / W_k [P], the energy of eq. 3 with every point in its labelled cluster."""
-    sums = cluster_sums(problems, label, n)
-    total = (problems.weights * problems.gram.diagonal(dim1=1, dim2=2)).sum(1)
-    return total[problems.image] - (sums.square / sums.mass).sum(1)
+    """Return sum_m w_m G_mm - sum_k Z_k / W_k [P], the energy of eq. 3 with every point in its labelled cluster."""
+    state = describe(problems, label, n)
+    scatter = (problems.weights[problems.image] * diagonals(problems)).sum(1)
+    return scatter - (state.square / state.mass).sum(1)
 
 
-def _move(problems: Problems, sums: Sums, label: Tensor, m: int, who: Tensor, target: Tensor) -> None:
-    """Move point m of the problems `who` to the clusters `target`, in label and in sums."""
-    image, source = problems.image[who], label[who, m]
-    weight = problems.weights[image, m]
-    row = weight[:, None] * problems.gram[image, m]
-    square = weight * row[:, m]
-    sums.square[who, source] += square - 2 * weight * sums.cross[who, source, m]
-    sums.square[who, target] += square + 2 * weight * sums.cross[who, target, m]
-    for cluster, sign in ((source, -1), (target, 1)):
-        sums.cross[who, cluster] += sign * row
-        sums.mass[who, cluster] += sign * weight
-        sums.count[who, cluster] += sign
-    label[who, m] = target
+def lloyd(problems: Problems, label: Tensor, n: int) -> Tensor:
+    """Give every point to its nearest centre, except that each centre keeps the nearest of its own: [P, M] -> [P, M].
 
-
-def sweep(problems: Problems, label: Tensor, n: int) -> Tensor:
-    """Offer every point in turn its best move (Hartigan 1975), in place; return which problems moved [P].
-
-    Moving x from cluster a to b changes the energy by w * (W_b / (W_b + w) |x - c_b|^2 - W_a / (W_a - w) |x - c_a|^2):
-    taken when negative, so the energy never rises. The last member of a cluster stays: no cluster becomes empty.
+    The exception cannot raise the energy, and no cluster becomes empty.
     """
-    sums = cluster_sums(problems, label, n)
-    diagonal = problems.gram.diagonal(dim1=1, dim2=2)
-    least = TOLERANCE * diagonal.amax(1)[problems.image]
-    moved = torch.zeros_like(problems.image, dtype=torch.bool)
-    for m in range(label.shape[1]):
-        weight = problems.weights[problems.image, m][:, None]
-        centre = diagonal[problems.image, m][:, None] - 2 * sums.cross[:, :, m] / sums.mass
-        distance = centre + sums.square / sums.mass**2  # P, N
-        own = label[:, m : m + 1]
-        mass = sums.mass.gather(1, own)
-        loss = (mass / (mass - weight) * distance.gather(1, own))[:, 0]
-        gain = distance * (sums.mass / (sums.mass + weight))
-        best, target = gain.scatter_(1, own, torch.inf).min(1)
-        free = (sums.count.gather(1, own)[:, 0] > 1) & (loss - best > least)
-        who = free.nonzero()[:, 0]
-        _move(problems, sums, label, m, who, target[who])
-        moved |= free
-    return moved
+    state = describe(problems, label, n)
+    shifted = (state.square / state.mass**2)[..., None] - 2 * state.cross / state.mass[..., None]  # lacks G_mm
+    nearest = shifted.argmin(1)
+    mine = shifted.gather(1, label[:, None])[:, 0] + diagonals(problems)
+    clusters = torch.arange(n, device=label.device)
+    anchor = mine[:, None].masked_fill(label[:, None] != clusters[:, None], torch.inf).argmin(2)
+    return nearest.scatter_(1, anchor, clusters.expand_as(anchor))
 
 
-def settle(problems: Problems, label: Tensor, n: int, sweeps: int) -> Tensor:
-    """Sweep every problem until none of its points moves, at most `sweeps` times; label [P, M] -> [P, M]."""
+def _additions(problems: Problems, state: State, who: Tensor, cluster: Tensor) -> Tensor:
+    """Return W / (W + w_m) |x_m - c|^2 [Q, M] for one cluster [Q] of the problems who [Q]; infinite for its members."""
+    mass = state.mass[who, cluster][:, None]
+    square = state.square[who, cluster][:, None] / mass**2
+    part = problems.of(who)
+    distance = state.cross[who, cluster] * (-2 / mass) + square + diagonals(part)
+    added = distance * (mass / (mass + part.weights[part.image]))
+    return added.masked_fill_(state.label[who] == cluster[:, None], torch.inf)
+
+
+def _removals(problems: Problems, state: State) -> Tensor:
+    """Return W / (W - w_m) |x_m - c|^2 [P, M] for each point's own cluster; 0 for the last member, which stays."""
+    mass, square, count = (t.gather(1, state.label) for t in (state.mass, state.square, state.count))
+    cross = state.cross.gather(1, state.label[:, None])[:, 0]
+    distance = diagonals(problems) - 2 * cross / mass + square / mass**2
+    rest = torch.where(count > 1, mass - problems.weights[problems.image], torch.inf)
+    return distance * mass / rest
+
+
+def _move(problems: Problems, state: State, who: Tensor, point: Tensor, target: Tensor) -> None:
+    """Move one point [Q] of each problem who [Q] to the cluster target [Q], in place."""
+    source, image = state.label[who, point], problems.image[who]
+    weight = problems.weights[image, point]
+    row = weight[:, None] * problems.gram[image, point]
+    own = weight * row.gather(1, point[:, None])[:, 0]
+    for cluster, sign in ((source, -1), (target, 1)):
+        state.square[who, cluster] += 2 * sign * weight * state.cross[who, cluster, point] + own
+        state.cross[who, cluster] += sign * row
+        state.mass[who, cluster] += sign * weight
+        state.count[who, cluster] += sign
+    state.label[who, point] = target
+
+
+def _best_moves(problems: Problems, state: State, added: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the largest fall of the energy by one move [P], its point [P] and its target [P]."""
+    least, target = added.min(1)
+    fall, point = (problems.weights[problems.image] * (_removals(problems, state) - least)).max(1)
+    return fall, point, target.gather(1, point[:, None])[:, 0]
+
+
+def hartigan(problems: Problems, label: Tensor, n: int, moves: int) -> Tensor:
+    """Take the best single-point move of each problem until none is left (Hartigan 1975): [P, M] -> [P, M].
+
+    Moving x from cluster a to b changes the energy by w * (W_b / (W_b + w) |x - c_b|^2 - W_a / (W_a - w) |x - c_a|^2).
+    Only a fall is taken and the last member of a cluster stays, so the energy never rises and no cluster becomes empty.
+    At most `moves` per problem; problems that are done leave the batch once they are the larger part of it.
+    """
     label = label.clone()
-    active = torch.arange(len(label), device=label.device)
-    for _ in range(sweeps if n > 1 else 0):
-        part = label[active]
-        moved = sweep(Problems(problems.gram, problems.weights, problems.image[active]), part, n)
-        label[active] = part
-        active = active[moved]
-        if not len(active):
+    rows = torch.arange(len(label), device=label.device)
+    state = describe(problems, label.clone(), n)
+    added = torch.stack([_additions(problems, state, rows, torch.full_like(rows, k)) for k in range(n)], 1)
+    least = TOLERANCE * (problems.weights * problems.gram.diagonal(dim1=1, dim2=2)).sum(1)
+    for _ in range(moves if n > 1 else 0):
+        fall, point, target = _best_moves(problems, state, added)
+        who = (fall > least[problems.image]).nonzero()[:, 0]
+        if 2 * len(who) < len(rows):
+            rows, problems, state, added = rows[who], problems.of(who), state.of(who), added[who]
+            point, target = point[who], target[who]
+            who = torch.arange(len(who), device=who.device)
+        if not len(who):
             break
+        touched = (state.label[who, point[who]], target[who])
+        _move(problems, state, who, point[who], target[who])
+        for cluster in touched:
+            added[who, cluster] = _additions(problems, state, who, cluster)
+        label[rows] = state.label
     return label

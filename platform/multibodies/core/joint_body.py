@@ -1,14 +1,16 @@
 """Joints without meshes: the exact joints-only path of an SMPL-format body.
 
-Shapes: B body, K joint, V vertex, J = 24 kinematic joints, P pairs (regressed joint, kinematic joint). Metres.
+Shapes: B body, K joint, V vertex, J = 24 kinematic joints, P pairs (regressed joint k, kinematic
+joint j). Metres.
 
-With regressor H, skinning weights W, pose feature phi = vec(R_1..23 - I), global rotation and posed position (R_j, G_j):
+With regressor H, skinning weights W, pose feature phi = vec(R_1..23 - I), and the global rotation
+and posed position (R_j, G_j) of joint j:
 
     X_k = sum_j R_j (C0_kj + CS_kj beta + CP_kj phi) + cw_kj G_j
     cw_kj = sum_v H_kv W_vj;  [C0|CS|CP]_kj = sum_v H_kv W_vj [t|S|P]_v - cw_kj [J0|JS|0]_j
 
-Only pairs with cw_kj != 0 are kept: 57 (h36m17) and 47 (j24) for the embedded body. The same idea, per point rather than
-per pair, is `forward_points` of the package body-models.
+Only pairs with H_kv W_vj != 0 somewhere are kept: 57 (h36m17) and 47 (j24) for the embedded body.
+Prior art that poses points without the mesh: `forward_points` of the package body-models.
 """
 
 from __future__ import annotations
@@ -29,8 +31,8 @@ SETS: Final = ("smpl24", "j24", "h36m17")
 class PosedPoints(nn.Module):
     """Points that a linear regressor reads off the mesh, posed without the mesh.
 
-    picks [K, 24] and regressor [K, V], float64: point = picks G + regressor vertices. Tables are built in float64
-    and kept in ``dtype``; they are not part of the state dict.
+    picks [K, 24] and regressor [K, V], float64: point = picks G + regressor vertices. Tables are
+    built in float64 and kept in ``dtype``; they are not part of the state dict.
     """
 
     def __init__(
@@ -69,16 +71,16 @@ class PosedPoints(nn.Module):
         posed = pose_points(
             local.view(NUM_JOINTS, 3, 3, b),
             (self.offsets @ ones_beta).view(NUM_JOINTS, 3, b),
-            points.view(-1, 3, b),
+            points.view(len(points) // 3, 3, b),
             self.parents,
             self.pairs_of,
         )
-        joints = (self.mix @ posed.reshape(len(posed), 3 * b)).view(-1, 3, b)
+        joints = (self.mix @ posed.reshape(len(posed), 3 * b)).view(len(self.mix), 3, b)
         return joints.permute(2, 0, 1).contiguous()
 
 
 class JointBody(nn.Module):
-    """Posed joint sets of a body, equal to meshing and regressing up to rounding, some 100 times cheaper."""
+    """Posed joint sets, equal to meshing and regressing up to rounding, some 100 times cheaper."""
 
     def __init__(
         self,
@@ -107,7 +109,7 @@ class JointBody(nn.Module):
 
 
 def _rows(arrays: BodyArrays, name: str) -> tuple[Tensor, Tensor]:
-    """Rows of a joint set in float64: picks of kinematic joints [K, 24] and a vertex regressor [K, V]."""
+    """Rows of a set, float64: picks of kinematic joints [K, 24] and a vertex regressor [K, V]."""
     eye = torch.eye(NUM_JOINTS, dtype=torch.float64)
     vertices = len(arrays.v_template)
     if name == "smpl24":
@@ -127,7 +129,7 @@ def _rows(arrays: BodyArrays, name: str) -> tuple[Tensor, Tensor]:
 
 
 def _tables(arrays: BodyArrays, picks: Tensor, regressor: Tensor) -> dict[str, Tensor]:
-    """Contract the regressor with the body once, in float64 (formulas in the module's docstring)."""
+    """Contract the regressor with the body once, in float64 (formulas: the module's docstring)."""
     weights = arrays.weights.double()
     template, shapes = arrays.v_template.double(), arrays.shapedirs.double()
     rest = torch.cat([template[..., None], shapes], -1)  # [V, 3, 11]
@@ -135,7 +137,8 @@ def _tables(arrays: BodyArrays, picks: Tensor, regressor: Tensor) -> dict[str, T
     offsets = joints.clone()
     offsets[1:] -= joints[arrays.parents[1:]]
     cw = regressor @ weights  # [K, J]
-    j, k = cw.t().nonzero(as_tuple=True)  # sorted by j: pose_points poses the pairs of one joint together
+    touched = (regressor != 0).double() @ (weights != 0).double()  # cw may cancel to zero
+    j, k = touched.t().nonzero(as_tuple=True)  # sorted by j, as pose_points wants the pairs
     share = regressor[k] * weights.t()[j]  # [P, V]
     support = share.any(0).nonzero().squeeze(1)
     share = share[:, support]

@@ -14,24 +14,50 @@ from typing import Final
 
 from torch import Tensor
 
-SMPL_PARENTS: Final = (-1, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 12, 13, 14, 16, 17, 18, 19, 20, 21)
+SMPL_PARENTS: Final = (
+    -1,
+    0,
+    0,
+    0,
+    1,
+    2,
+    3,
+    4,
+    5,
+    6,
+    7,
+    8,
+    9,
+    9,
+    9,
+    12,
+    13,
+    14,
+    16,
+    17,
+    18,
+    19,
+    20,
+    21,
+)
 
 SMPL_NAMES: Final = (
-    "pelvis", "left_hip", "right_hip", "spine1", "left_knee", "right_knee", "spine2", "left_ankle", "right_ankle",
-    "spine3", "left_foot", "right_foot", "neck", "left_collar", "right_collar", "head", "left_shoulder",
-    "right_shoulder", "left_elbow", "right_elbow", "left_wrist", "right_wrist", "left_hand", "right_hand",
+    "pelvis", "left_hip", "right_hip", "spine1", "left_knee", "right_knee", "spine2", "left_ankle",
+    "right_ankle", "spine3", "left_foot", "right_foot", "neck", "left_collar", "right_collar",
+    "head", "left_shoulder", "right_shoulder", "left_elbow", "right_elbow", "left_wrist",
+    "right_wrist", "left_hand", "right_hand",
 )  # fmt: skip
 
-# smplx's vertex joints 24..28 of the 54: nose, right eye, left eye, right ear, left ear (smplx.vertex_ids, 'smplh').
+# smplx.vertex_ids' joints 24..28 of the 54: nose, right eye, left eye, right ear, left ear.
 FACE_VERTICES: Final = (332, 6260, 2800, 4071, 583)
 FIRST_FACE: Final = 24
 FIRST_EXTRA: Final = 45
 
 J24_NAMES: Final = (
-    "Right Ankle", "Right Knee", "Right Hip", "Left Hip", "Left Knee", "Left Ankle", "Right Wrist", "Right Elbow",
-    "Right Shoulder", "Left Shoulder", "Left Elbow", "Left Wrist", "Neck (LSP)", "Top of Head (LSP)",
-    "Pelvis (MPII)", "Thorax (MPII)", "Spine (H36M)", "Jaw (H36M)", "Head (H36M)", "Nose", "Left Eye", "Right Eye",
-    "Left Ear", "Right Ear",
+    "Right Ankle", "Right Knee", "Right Hip", "Left Hip", "Left Knee", "Left Ankle", "Right Wrist",
+    "Right Elbow", "Right Shoulder", "Left Shoulder", "Left Elbow", "Left Wrist", "Neck (LSP)",
+    "Top of Head (LSP)", "Pelvis (MPII)", "Thorax (MPII)", "Spine (H36M)", "Jaw (H36M)",
+    "Head (H36M)", "Nose", "Left Eye", "Right Eye", "Left Ear", "Right Ear",
 )  # fmt: skip
 
 # fmt: off
@@ -40,21 +66,27 @@ J24_FROM_54: Final = (
 )
 
 # A mirrored image: joint k of the mirror is joint J24_FLIP[k] of the original, x negated.
-J24_FLIP: Final = (5, 4, 3, 2, 1, 0, 11, 10, 9, 8, 7, 6, 12, 13, 14, 15, 16, 17, 18, 19, 21, 20, 23, 22)
-SMPL_FLIP: Final = (0, 2, 1, 3, 5, 4, 6, 8, 7, 9, 11, 10, 12, 14, 13, 15, 17, 16, 19, 18, 21, 20, 23, 22)
+J24_FLIP: Final = (
+    5, 4, 3, 2, 1, 0, 11, 10, 9, 8, 7, 6, 12, 13, 14, 15, 16, 17, 18, 19, 21, 20, 23, 22
+)
+SMPL_FLIP: Final = (
+    0, 2, 1, 3, 5, 4, 6, 8, 7, 9, 11, 10, 12, 14, 13, 15, 17, 16, 19, 18, 21, 20, 23, 22
+)
 
 H36M_TO_J17: Final = (6, 5, 4, 1, 2, 3, 16, 15, 14, 11, 12, 13, 8, 10, 0, 7, 9)
 H36M_TO_J14: Final = H36M_TO_J17[:14]
 
-# COCO's 17 keypoints: nose, eyes, ears, shoulders, elbows, wrists, hips, knees, ankles, left before right.
+# The j24 joint of each COCO keypoint: nose, eyes, ears, shoulders, elbows, wrists, hips, knees,
+# ankles, left before right.
 COCO17_TO_J24: Final = (19, 20, 21, 22, 23, 9, 8, 10, 7, 11, 6, 3, 2, 4, 1, 5, 0)
 # fmt: on
 
 MID_HIPS: Final = (2, 3)  # of j24
 
 J24_EDGES: Final = (
-    (0, 1), (1, 2), (2, 14), (3, 14), (3, 4), (4, 5), (6, 7), (7, 8), (8, 15), (9, 15), (9, 10), (10, 11),
-    (14, 16), (16, 15), (15, 12), (12, 17), (17, 18), (18, 13), (17, 19), (19, 20), (19, 21), (20, 22), (21, 23),
+    (0, 1), (1, 2), (2, 14), (3, 14), (3, 4), (4, 5), (6, 7), (7, 8), (8, 15), (9, 15), (9, 10),
+    (10, 11), (14, 16), (16, 15), (15, 12), (12, 17), (17, 18), (18, 13), (17, 19), (19, 20),
+    (19, 21), (20, 22), (21, 23),
 )  # fmt: skip
 
 

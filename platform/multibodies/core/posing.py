@@ -1,7 +1,8 @@
 """Forward kinematics and posing of points, with the batch last and its gradient by hand.
 
-Shapes: J joint, P point, B body; every tensor ends in B, so a 3x3 product is a few long vector operations. The hand-written
-backward keeps no intermediate but the global transforms: twice as fast as autograd through the same loop.
+Shapes: J joint, P point, B body; every tensor ends in B, so that a 3x3 product is a few long vector
+operations. The hand-written backward keeps no intermediate but the global rotations: 1.5 times as
+fast as autograd through the same loop at B = 1600, 2.7 times as fast as batch first with matmul.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ def pose_points(
 ) -> Tensor:
     """Rotate points by their joint's global rotation, and append the posed joints.
 
-    R_j = R_parent local_j;  G_j = G_parent + R_parent offset_j;  out = [R_j u_p for p of j, in order; G].
-    local [J, 3, 3, B], offsets [J, 3, B], points [P, 3, B] sorted by joint, ``counts`` [J] points of each joint,
-    ``parents`` [J] with parents before children -> [P + J, 3, B].
+    R_j = R_parent local_j;  G_j = G_parent + R_parent offset_j;  out = [R_j u_p, p of j; G_j].
+    local [J, 3, 3, B], offsets [J, 3, B], points [P, 3, B] sorted by joint, ``counts`` [J] points
+    of each joint, ``parents`` [J] with parents before children -> [P + J, 3, B].
     """
-    out: Tensor = _Pose.apply(local, offsets, points, tuple(parents), tuple(counts))
+    out: Tensor = _Pose.apply(local, offsets, points, tuple(parents), tuple(counts))  # type: ignore[no-untyped-call]
     return out
 
 
@@ -44,7 +45,8 @@ class _Pose(torch.autograd.Function):
         joints[0] = offsets[0]
         for j, parent in enumerate(parents[1:], 1):
             _product(world[parent], local[j], world[j])
-            _rotate_add(world[parent], offsets[j], torch.add(joints[parent], 0, out=joints[j]))
+            joints[j] = joints[parent]
+            _rotate_add(world[parent], offsets[j], joints[j])
         for j, u, posed in _by_joint(counts, points, out):
             _product(world[j], u.transpose(0, 1), posed.transpose(0, 1))
         ctx.save_for_backward(local, offsets, points, world)
@@ -52,7 +54,7 @@ class _Pose(torch.autograd.Function):
         return out
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
         local, offsets, points, world = ctx.saved_tensors
         grad_points, grad_world = torch.empty_like(points), torch.zeros_like(world)
@@ -82,7 +84,7 @@ def _rotate_add(matrix: Tensor, vector: Tensor, out: Tensor) -> None:
 
 
 def _product(matrix: Tensor, columns: Tensor, out: Tensor) -> None:
-    """out[a, n] = sum_b matrix[a, b] columns[b, n]: [3, 3, B] x [3, N, B] -> [3, N, B], written into ``out``."""
+    """out[a, n] = sum_b matrix[a, b] columns[b, n]: [3, 3, B] x [3, N, B] -> out [3, N, B]."""
     torch.mul(matrix[:, 0, None], columns[0], out=out)
     out.addcmul_(matrix[:, 1, None], columns[1])
     out.addcmul_(matrix[:, 2, None], columns[2])

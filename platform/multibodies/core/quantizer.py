@@ -11,11 +11,13 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from multibodies.core.hartigan import Problems, energies, seed_clusters, settle, uniform_table
+from multibodies.core.hartigan import Problems, energies, hartigan, lloyd, seed_clusters, uniform_table
 from multibodies.errors import UserError
 
 LEAST_WEIGHT = 1e-8  # of the heaviest: what a hypothesis of weight 0 counts for while clusters form
 TIE = 1e-5  # two hypotheses within this share of the smaller squared distance are equally near
+LLOYD=3
+KEEP=2
 CHUNK = 2**22  # numbers in the largest intermediate tensor
 
 
@@ -52,7 +54,7 @@ def hypothesis_weights(log_density: Tensor, alpha: float) -> Tensor:
 
 
 def kmeans(
-    points: Tensor, weights: Tensor, n: int, *, restarts: int = 4, iterations: int = 100, seed: int = 0
+    points: Tensor, weights: Tensor, n: int, *, restarts: int = 4, iterations: int = 1000, seed: int = 0
 ) -> Clusters:
     """Minimise E = sum_m w_m min_j |x_m - c_j|^2 (eq. 3) over n centres, for every image by itself.
 
@@ -129,7 +131,7 @@ def quantise(
     return Quantised(values[image, index], clusters, index)
 
 
-def _kmeans_chunk(points: Tensor, weights: Tensor, uniform: Tensor, sweeps: int) -> Clusters:
+def _kmeans_chunk(points: Tensor, weights: Tensor, uniform: Tensor, iterations: int) -> Clusters:
     """`kmeans` of one chunk of images in float64, with the uniform numbers [R, N]."""
     restarts, n = uniform.shape
     total = weights.sum(1, keepdim=True)
@@ -137,11 +139,15 @@ def _kmeans_chunk(points: Tensor, weights: Tensor, uniform: Tensor, sweeps: int)
     centred = points - (share[:, None] @ points) / share.sum(1)[:, None, None]
     image = torch.arange(len(points), device=points.device).repeat_interleave(restarts)
     problems = Problems(centred @ centred.mT, share, image)
-    table = uniform.to(points.device).repeat(len(points), 1)
-    table[::restarts] = -1.0  # restart 0: weighted farthest points
-    label = settle(problems, seed_clusters(problems, table), n, sweeps)
-    best = energies(problems, label, n).view(-1, restarts).argmin(1)
-    label = label.view(len(points), restarts, -1)[torch.arange(len(points), device=points.device), best]
+    label = seed_clusters(problems, uniform.to(points.device).repeat(len(points), 1))
+    for _ in range(min(LLOYD, iterations)):
+        label = lloyd(problems, label, n)
+    best = energies(problems, label, n).view(-1, restarts).topk(min(KEEP, restarts), largest=False).indices
+    best = (best + restarts * torch.arange(len(best), device=best.device)[:, None]).flatten()
+    problems = problems.of(best)
+    label = hartigan(problems, label[best], n, iterations)
+    best = energies(problems, label, n).view(len(points), -1).argmin(1)
+    label = label.view(len(points), -1, points.shape[1])[torch.arange(len(points), device=points.device), best]
     return _describe(points, weights, _heaviest_first(label, weights, n), n)
 
 

@@ -14,17 +14,22 @@ from torch import Tensor
 def rotation_6d_to_matrix(x: Tensor) -> Tensor:
     """Gram-Schmidt of two columns: [..., 6] -> [..., 3, 3].
 
-    ``x`` holds the first two columns interleaved, as SPIN's ``rot6d_to_rotmat`` reads ``x.view(-1, 3, 2)``:
-    b1 = a1/|a1|, b2 = (a2 - (b1.a2) b1)/|.|, b3 = b1 x b2. ProHMR orders the six numbers otherwise.
+    ``x`` holds the first two columns interleaved, as SPIN's ``rot6d_to_rotmat`` reads
+    ``x.view(-1, 3, 2)``: b1 = a1/|a1|, b2 = (a2 - (b1.a2) b1)/|.|, b3 = b1 x b2. ProHMR orders the
+    six numbers otherwise. Lengths are bounded from below by 1e-12.
     """
     _check_last(x, (6,))
-    # One coordinate per tensor: several times faster on a CPU than norms and cross products over a last axis of 3.
-    x1, x2, y1, y2, z1, z2 = x.unbind(-1)
+    # One coordinate per tensor with the batch last in memory: three times faster on a CPU than
+    # norms and cross products over an axis of 3, and JointBody then takes the result uncopied.
+    joints = x.shape[-2] if x.ndim > 1 else 1
+    columns = x.reshape(-1, joints, 6).permute(1, 2, 0).contiguous()
+    x1, x2, y1, y2, z1, z2 = columns.unbind(-2)
     x1, y1, z1 = _unit(x1, y1, z1)
     along = x1 * x2 + y1 * y2 + z1 * z2
     x2, y2, z2 = _unit(x2 - along * x1, y2 - along * y1, z2 - along * z1)
     x3, y3, z3 = y1 * z2 - z1 * y2, z1 * x2 - x1 * z2, x1 * y2 - y1 * x2
-    return torch.stack([x1, x2, x3, y1, y2, y3, z1, z2, z3], -1).unflatten(-1, (3, 3))
+    matrix = torch.stack([x1, x2, x3, y1, y2, y3, z1, z2, z3], -2)
+    return matrix.movedim(-1, 0).unflatten(-1, (3, 3)).reshape(*x.shape[:-1], 3, 3)
 
 
 def matrix_to_rotation_6d(matrix: Tensor) -> Tensor:
@@ -34,9 +39,9 @@ def matrix_to_rotation_6d(matrix: Tensor) -> Tensor:
 
 
 def axis_angle_to_matrix(vector: Tensor) -> Tensor:
-    """Rodrigues: [..., 3] -> [..., 3, 3], R = I + sin(t)/t K + (1 - cos(t))/t^2 K^2 with t = |vector|.
+    """Rodrigues: R = I + sin(t)/t K + (1 - cos(t))/t^2 K^2 with t = |vector|.
 
-    Differentiable everywhere, also at the zero vector.
+    [..., 3] -> [..., 3, 3], differentiable everywhere, also at the zero vector.
     """
     _check_last(vector, (3,))
     x, y, z = vector.unbind(-1)
@@ -52,7 +57,10 @@ def axis_angle_to_matrix(vector: Tensor) -> Tensor:
 
 
 def matrix_to_axis_angle(matrix: Tensor) -> Tensor:
-    """Return the rotation vector with angle in [0, pi]: [..., 3, 3] -> [..., 3]; sound near 0 and near pi."""
+    """Return the rotation vector with angle in [0, pi]: [..., 3, 3] -> [..., 3].
+
+    Sound near 0 and near pi, where the sign of the axis is arbitrary.
+    """
     quaternion = _matrix_to_quaternion(matrix)
     w, v = quaternion[..., :1], quaternion[..., 1:]
     v, w = torch.where(w < 0, -v, v), w.abs()
@@ -63,7 +71,7 @@ def matrix_to_axis_angle(matrix: Tensor) -> Tensor:
 
 
 def _matrix_to_quaternion(matrix: Tensor) -> Tensor:
-    """Return (w, x, y, z) from the best conditioned of the four classic branches: [..., 3, 3] -> [..., 4]."""
+    """Return (w, x, y, z) from the best conditioned of four branches: [..., 3, 3] -> [..., 4]."""
     _check_last(matrix, (3, 3))
     m00, m01, m02, m10, m11, m12, m20, m21, m22 = matrix.flatten(-2).unbind(-1)
     # 4 q q^T row by row: row i is 4 q_i times the quaternion.

@@ -1,7 +1,9 @@
-"""One pixel pipeline for training, evaluation and predict: a square of a photograph, resized to the network's side.
+"""One pixel pipeline for training, evaluation and predict: a square of a photograph, resized to the
+network's side.
 
-Legend: H, W of the photograph, S side of the crop, K keypoint. Boxes are continuous pixel coordinates: the first
-pixel covers [0, 1), so its centre is .5. In ndc the crop's edges are -1 and 1.
+Legend: H, W of the photograph, S side of the crop, K keypoint. Boxes are continuous pixel
+coordinates: the first pixel covers [0, 1), so its centre is .5. In ndc the crop's edges are -1 and
+1.
 """
 
 from __future__ import annotations
@@ -20,7 +22,9 @@ LARGEST = 8  # a box may be this many times larger than the photograph's longer 
 
 
 class Square(NamedTuple):
-    """A square of whole pixels of a photograph: left and top edge, side. It may reach outside the photograph."""
+    """A square of whole pixels of a photograph: left and top edge, side. It may reach outside the
+    photograph.
+    """
 
     left: int
     top: int
@@ -29,18 +33,30 @@ class Square(NamedTuple):
     @property
     def corners(self) -> tuple[float, float, float, float]:
         """x0, y0, x1, y1 as the schema's `crop` column stores them."""
-        return (float(self.left), float(self.top), float(self.left + self.side), float(self.top + self.side))
+        return (
+            float(self.left),
+            float(self.top),
+            float(self.left + self.side),
+            float(self.top + self.side),
+        )
 
 
-def square_around(x: float, y: float, width: float, height: float, scale: float = BOX_SCALE) -> Square:
-    """Return the square about a box's centre with side = scale * max(width, height), rounded to whole pixels.
+def square_around(
+    x: float, y: float, width: float, height: float, scale: float = BOX_SCALE
+) -> Square:
+    """Return the square about a box's centre with side = scale * max(width, height), rounded to
+    whole pixels.
 
     Raises UserError on a box that is not finite or has no area.
     """
     if not all(map(math.isfinite, (x, y, width, height))):
-        raise UserError(f"box {x:g},{y:g},{width:g},{height:g}: expected four finite numbers x,y,width,height")
+        raise UserError(
+            f"box {x:g},{y:g},{width:g},{height:g}: expected four finite numbers x,y,width,height"
+        )
     if width <= 0 or height <= 0:
-        raise UserError(f"box {x:g},{y:g},{width:g},{height:g}: zero area; width and height must be positive")
+        raise UserError(
+            f"box {x:g},{y:g},{width:g},{height:g}: zero area; width and height must be positive"
+        )
     side = max(1, round(scale * max(width, height)))
     return Square(round(x + width / 2 - side / 2), round(y + height / 2 - side / 2), side)
 
@@ -48,14 +64,17 @@ def square_around(x: float, y: float, width: float, height: float, scale: float 
 def crop(image: npt.NDArray[np.uint8], square: Square, size: int) -> npt.NDArray[np.uint8]:
     """Cut `square` out of an RGB photograph [H, W, 3] and resize it to [size, size, 3].
 
-    Outside the photograph is black. Shrinking averages areas (no aliasing), enlarging interpolates bilinearly.
-    Raises UserError when the square does not touch the photograph or is absurdly large.
+    Outside the photograph is black. Shrinking averages areas (no aliasing), enlarging interpolates
+    bilinearly. Raises UserError when the square does not touch the photograph or is absurdly large.
     """
     height, width = image.shape[:2]
     left, top, side = square
     overlaps = left < width and top < height and left + side > 0 and top + side > 0
     if not overlaps or side > LARGEST * max(width, height):
-        raise UserError(f"box {square.corners} does not fit the {width}x{height} photograph; give x,y,width,height")
+        raise UserError(
+            f"box {square.corners} does not fit the {width}x{height} photograph; "
+            "give x,y,width,height in its pixels"
+        )
     right, bottom = min(left + side, width), min(top + side, height)
     inside = image[max(top, 0) : bottom, max(left, 0) : right]
     above, before = max(-top, 0), max(-left, 0)
@@ -66,7 +85,9 @@ def crop(image: npt.NDArray[np.uint8], square: Square, size: int) -> npt.NDArray
 
 
 def to_ndc(points: npt.NDArray[np.floating], square: Square) -> npt.NDArray[np.float32]:
-    """Map points [K, 2] in continuous pixels of the photograph to ndc of the crop: 2 (p - corner) / side - 1."""
+    """Map points [K, 2] in continuous pixels of the photograph to ndc of the crop: 2 (p - corner) /
+    side - 1.
+    """
     corner = np.array([square.left, square.top], np.float64)
     return (2 * (points - corner) / square.side - 1).astype(np.float32)
 

@@ -20,7 +20,7 @@ from multibodies.data.clothes import Dress, body_regions, draw_outfits, paint
 from multibodies.data.draws import Draws, draw_rows
 from multibodies.data.framing import Frames, crop_corners, frame_bodies, occlude, whole_frames
 from multibodies.data.jit import jit
-from multibodies.data.picture import compose, visible_joints
+from multibodies.data.picture import Sheets, compose, develop, new_sheets, visible_joints
 from multibodies.data.poses import pose_bank, widen
 from multibodies.data.posing import Bodies, Poser, build_poser, pose_bodies
 from multibodies.data.renderer import Canvas, new_canvas, rasterise
@@ -32,14 +32,14 @@ Rows = dict[str, Any]
 Floats = NDArray[np.float32]
 
 BLOCK = 64  # rows posed and drawn together; bounds memory, does not change a byte
-MAX_SAMPLES = 2  # anti-aliasing, samples per pixel side
+SAMPLES = 2  # anti-aliasing, samples per pixel side
 
 
 class Model(NamedTuple):
     """What the kernels need of a body: posing tables, faces [F, 3], rest vertices [V, 3], clothing regions [V]."""
 
     poser: Poser
-    faces: NDArray[np.int32]
+    faces: NDArray[np.uint32]
     rest: Floats
     regions: NDArray[np.int8]
 
@@ -81,7 +81,7 @@ def _model(body: BodyArrays) -> Model:
     known = _MODELS.get(body.sha256) if body.sha256 else None
     if known is None:
         rest = np.ascontiguousarray(body.v_template.numpy(), np.float32)
-        faces = np.ascontiguousarray(body.faces.numpy(), np.int32)
+        faces = np.ascontiguousarray(body.faces.numpy().astype(np.uint32))
         known = _MODELS[body.sha256] = Model(build_poser(body), faces, rest, body_regions(body))
     return known
 
@@ -114,12 +114,12 @@ def _frames(split: str, bodies: Bodies, draws: Draws, data: DataConfig) -> Frame
 
 def _draw(model: Model, bodies: Bodies, frames: Frames, dress: Dress, scene: Scene, size: int) -> Drawn:
     count = len(frames.camera)
-    canvas = new_canvas(size, MAX_SAMPLES, len(model.rest))
+    canvas = new_canvas(size, SAMPLES, len(model.rest), len(model.faces))
     shift = camera_translation(torch.from_numpy(frames.camera.astype(np.float64))).numpy().astype(np.float32)
     image = np.empty((count, size, size, 3), np.uint8)
     visible = np.empty((count, 24), np.float32)
     mask = np.empty((count, size, size), np.bool_)
-    _draw_rows(model, bodies, frames.keypoints, frames.view, shift, dress, scene, canvas, image, visible, mask)
+    _draw_rows(model, bodies, frames.keypoints, frames.view, shift, dress, scene, canvas, new_sheets(size), image, visible, mask)
     return Drawn(image, visible * ~frames.hidden, mask)
 
 
@@ -133,6 +133,7 @@ def _draw_rows(
     dress: Dress,
     scene: Scene,
     canvas: Canvas,
+    sheets: Sheets,
     image: NDArray[np.uint8],
     visible: Floats,
     mask: NDArray[np.bool_],
@@ -142,9 +143,12 @@ def _draw_rows(
     for row in range(len(image)):
         paint(model.regions, model.rest, dress, row, colours)
         rasterise(bodies.vertices[row], model.faces, colours, shift[row], scene.light, row, canvas)
-        compose(canvas, MAX_SAMPLES, scene, row, view[row], image[row], mask[row])
-        depth = bodies.j24[row, :, 2] + shift[row, 2]
-        visible_joints(canvas, scene, row, view[row], keypoints[row], depth, visible[row])
+        compose(canvas, SAMPLES, scene, row, view[row], sheets)
+        develop(sheets.body, scene.grain[row], scene.bits[row], image[row])
+        visible_joints(canvas, sheets, keypoints[row], bodies.j24[row, :, 2] + shift[row, 2], visible[row])
+        for j in range(image.shape[1]):
+            for i in range(image.shape[2]):
+                mask[row, j, i] = sheets.front[j, i] < 0 and sheets.cover[j, i] >= 0.5
 
 
 def _names(split: str, rows: range, subjects: list[str], sources: list[str], strategy: list[str]) -> Rows:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from multibodies.core.camera import crop_camera, project
 from multibodies.core.occlusion import draw_strategy, hidden_mask, visible_box
 from multibodies.data.draws import Draws
+from multibodies.data.jit import jit
 from multibodies.data.posing import Bodies
 from multibodies.data.scene import Look
 
@@ -38,7 +39,7 @@ def frame_bodies(bodies: Bodies, draws: Draws, look: Look, clutter: float) -> Fl
 
     Above clutter 0.5 up to a quarter of the rows are enlarged by 1.15 to 2 and shifted, so that the frame cuts the body.
     """
-    low, high = bodies.vertices[..., :2].min(1).astype(float), bodies.vertices[..., :2].max(1).astype(float)
+    low, high = (bound.astype(np.float64) for bound in _bounds(bodies.vertices))
     extent = (high - low).max(1)
     u = draws.u("frame")
     cut = u[:, 1] < 0.25 * max(0.0, 2 * clutter - 1)
@@ -85,3 +86,16 @@ def project_joints(joints: Floats, camera: Floats) -> Floats:
 def crop_corners(view: Floats) -> Floats:
     """Turn views [B, 3] into x0, y0, x1, y1 [B, 4] in ndc of the uncropped frame."""
     return np.concatenate([view[:, :2] - view[:, 2:], view[:, :2] + view[:, 2:]], axis=1)
+
+
+@jit
+def _bounds(vertices: Floats) -> tuple[Floats, Floats]:
+    """Least and greatest x, y of bodies [B, V, 3]: two arrays [B, 2]."""
+    low, high = np.empty((len(vertices), 2), np.float32), np.empty((len(vertices), 2), np.float32)
+    for row in range(len(vertices)):
+        for c in range(2):
+            low[row, c], high[row, c] = np.float32(np.inf), np.float32(-np.inf)
+            for v in range(vertices.shape[1]):
+                low[row, c] = min(low[row, c], vertices[row, v, c])
+                high[row, c] = max(high[row, c], vertices[row, v, c])
+    return low, high

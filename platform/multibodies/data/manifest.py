@@ -1,7 +1,8 @@
-"""The manifest of a prepared dataset: recipe, shards with their SHA-256, counts. Written last, read first.
+"""The manifest of a prepared dataset: recipe, shards with their SHA-256, counts. Written last, read
+first.
 
-A folder holds `recipe.json` (written first), `<split>/part-*.parquet` with a sidecar each, `quarantine/part-*.parquet`
-and, once every shard is whole, `manifest.json`.
+A folder holds `recipe.json` (written first), `<split>/part-*.parquet` with a sidecar each,
+`quarantine/part-*.parquet` and, once every shard is whole, `manifest.json`.
 """
 
 from __future__ import annotations
@@ -41,11 +42,13 @@ class Counts(Section):
 
     rows: int = Field(ge=0)
     strategies: dict[str, int]
-    quarantined: int = Field(0, ge=0)
+    quarantined: int = Field(default=0, ge=0)
 
 
 class Manifest(Section):
-    """A whole dataset. `skipped` counts source records that were never asked for, such as COCO's crowds."""
+    """A whole dataset. `skipped` counts source records that were never asked for, such as COCO's
+    crowds.
+    """
 
     schema_version: int
     source: str
@@ -57,7 +60,7 @@ class Manifest(Section):
     splits: dict[str, tuple[Shard, ...]]
     counts: dict[str, Counts]
     quarantine: tuple[Shard, ...] = ()
-    skipped: dict[str, int] = {}
+    skipped: dict[str, int] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _consistent(self) -> Manifest:
@@ -77,7 +80,9 @@ class Manifest(Section):
     def shards(self, split: str) -> tuple[Shard, ...]:
         """Return a split's shards in order. Raises UserError on a split the dataset lacks."""
         if split not in self.splits:
-            raise UserError(f"this dataset has no split '{split}'{nearest(split, self.splits)}; prepare it first")
+            raise UserError(
+                f"the dataset has no split '{split}'{nearest(split, self.splits)}; prepare it first"
+            )
         return self.splits[split]
 
 
@@ -116,13 +121,18 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def read_manifest(folder: str | Path) -> Manifest:
-    """Read `manifest.json`. Raises UserError when it is missing, damaged or of another schema version."""
+    """Read `manifest.json`. Raises UserError when it is missing, damaged or of another schema
+    version.
+    """
     path = Path(folder) / MANIFEST
-    content = read_json(path, f"{folder} is no finished dataset; run `multibodies prepare --out {folder}`")
+    content = read_json(
+        path, f"{folder} is no finished dataset; run `multibodies prepare --out {folder}`"
+    )
     version = content.get("schema_version")
     if version != SCHEMA_VERSION:
         raise UserError(
-            f"{path}: schema version {version}, this program reads {SCHEMA_VERSION}; prepare into a new folder"
+            f"{path}: schema version {version}, this program reads {SCHEMA_VERSION}; "
+            "prepare into a new folder"
         )
     try:
         return Manifest.model_validate(content)
@@ -134,20 +144,25 @@ def read_manifest(folder: str | Path) -> Manifest:
 
 
 def read_json(path: Path, missing: str) -> dict[str, Any]:
-    """Read a JSON object. Raises UserError: `missing` when there is no file, else what is wrong with it."""
+    """Read a JSON object. Raises UserError: `missing` when there is no file, else what is wrong
+    with it.
+    """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path}: no such file: {missing}") from None
     except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read as JSON ({error}); delete it and prepare again") from None
+        raise UserError(
+            f"{path}: cannot be read as JSON ({error}); delete it and prepare again"
+        ) from None
     if not isinstance(content, dict):
         raise UserError(f"{path}: expected a JSON object; delete it and prepare again")
     return content
 
 
 def verify(folder: str | Path, splits: Iterable[str] | None = None) -> Manifest:
-    """Read the manifest and hash every shard (of some splits): Parquet itself reads flipped bits silently.
+    """Read the manifest and hash every shard (of some splits): Parquet itself reads flipped bits
+    silently.
 
     Raises UserError naming the first shard that is missing or damaged.
     """
@@ -164,17 +179,27 @@ def check_shard(folder: Path, shard: Shard) -> None:
     if not path.is_file():
         raise UserError(f"{path}: shard is missing; run prepare again to make it anew")
     if sha256(path) != shard.sha256:
-        raise UserError(f"{path}: shard is damaged (SHA-256 differs); run prepare again to make it anew")
+        raise UserError(
+            f"{path}: shard is damaged (SHA-256 differs); run prepare again to make it anew"
+        )
 
 
 def differences(stored: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
     """Return one phrase per setting in which two recipes differ: ``data.seed is 1, asked 0``."""
     old, new = _flat(stored), _flat(asked)
-    return [f"{k} is {old.get(k)!r}, asked {new.get(k)!r}" for k in sorted({*old, *new}) if old.get(k) != new.get(k)]
+    return [
+        f"{k} is {old.get(k)!r}, asked {new.get(k)!r}"
+        for k in sorted({*old, *new})
+        if old.get(k) != new.get(k)
+    ]
 
 
 def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in tree.items():
-        flat.update(_flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value})
+        flat.update(
+            _flat(value, f"{prefix}{key}.")
+            if isinstance(value, Mapping)
+            else {f"{prefix}{key}": value}
+        )
     return flat

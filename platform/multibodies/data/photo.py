@@ -1,4 +1,4 @@
-"""Reading photographs that others made: every way in which a file can be wrong is one clear error."""
+"""Reading photographs that others made: each way to be wrong is one clear error."""
 
 from __future__ import annotations
 
@@ -15,14 +15,24 @@ from multibodies.errors import UserError
 # Named, because Pillow would also start Ghostscript for an EPS file that calls itself .jpg.
 FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "TIFF")
 MAX_PIXELS = 80_000_000
-DAMAGED = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, struct.error, MemoryError)
+DAMAGED = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    IndexError,
+    KeyError,
+    TypeError,
+    struct.error,
+    MemoryError,
+)
 
 
 def load_photo(path: str | Path) -> npt.NDArray[np.uint8]:
     """Decode a photograph to RGB [H, W, 3], turned upright by its EXIF orientation.
 
-    Raises UserError naming the file when it is missing, no image, truncated, damaged or a decompression bomb
-    (over 80 megapixels).
+    Raises UserError naming the file when it is missing, no image, truncated, damaged or a
+    decompression bomb (over 80 megapixels).
     """
     path = Path(path)
     if not path.is_file():
@@ -35,15 +45,22 @@ def load_photo(path: str | Path) -> npt.NDArray[np.uint8]:
     except UserError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise UserError(f"{path}: more than {MAX_PIXELS // 10**6} megapixels; shrink the image first") from None
+        raise UserError(
+            f"{path}: more than {MAX_PIXELS // 10**6} megapixels; shrink the image first"
+        ) from None
     except UnidentifiedImageError:
         raise UserError(f"{path}: not an image; expected one of {', '.join(FORMATS)}") from None
     except DAMAGED as error:
-        raise UserError(f"{path}: truncated or damaged image ({error}); get the file again") from None
+        raise UserError(
+            f"{path}: truncated or damaged image ({error}); get the file again"
+        ) from None
 
 
 def _decode(image: Image.Image, path: Path) -> npt.NDArray[np.uint8]:
     if image.width * image.height > MAX_PIXELS:
-        raise UserError(f"{path}: {image.width}x{image.height} pixels, at most {MAX_PIXELS}; shrink the image first")
+        raise UserError(
+            f"{path}: {image.width}x{image.height} pixels, more than {MAX_PIXELS // 10**6} "
+            "megapixels; shrink the image first"
+        )
     upright = ImageOps.exif_transpose(image)
     return np.array(upright.convert("RGB"), dtype=np.uint8)

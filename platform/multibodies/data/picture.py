@@ -1,138 +1,173 @@
-"""Kernels that put a scene and a rasterised body together, pixel by pixel.
+"""Kernels that put a scene and a rasterised body together.
 
-Shapes: S image side, K joint. A view is (cx, cy, half side) in ndc of the uncropped frame.
+Shapes: S image side, H sample side, K joint. A view is (cx, cy, half side) in ndc of the uncropped frame.
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from multibodies.data.jit import jit
+from multibodies.data.noise import COARSE, FINE, GRAIN, GROUND, OCCLUDER, hashed, ten_bits, value_noise
 from multibodies.data.renderer import Canvas, resolve
 from multibodies.data.scene import Backdrop, Occluders, Scene
 
 Floats = NDArray[np.float32]
 
 SEE_THROUGH = np.float32(0.16)  # metres that a joint may lie behind the surface it shows through
-COARSE, FINE, GROUND, OCCLUDER, GRAIN = range(5)  # streams of the hashed noise
+
+
+class Sheets(NamedTuple):
+    """Buffers that rows share: body (premultiplied), backdrop and noise [S, S, 3], coverage [S, S]; ndc of the pixels'
+    columns and lines in the uncropped frame [S]; front-most occluder [S, S], -1 for none."""
+
+    body: Floats
+    backdrop: Floats
+    noise: Floats
+    cover: Floats
+    xs: Floats
+    ys: Floats
+    front: NDArray[np.int8]
+
+
+def new_sheets(size: int) -> Sheets:
+    """Allocate buffers for pictures of `size` pixels."""
+    colour = np.zeros((3, size, size, 3), np.float32)
+    line = np.zeros((2, size), np.float32)
+    cover, front = np.zeros((size, size), np.float32), np.zeros((size, size), np.int8)
+    return Sheets(colour[0], colour[1], colour[2], cover, line[0], line[1], front)
 
 
 @jit
-def hashed(bits: int, stream: int, x: int, y: int) -> int:
-    """Mix four integers into 64 bits (the finaliser of SplitMix64)."""
-    z = np.uint64(bits) + np.uint64(stream) * np.uint64(0x9E3779B97F4A7C15)
-    z += np.uint64(x + 65536) * np.uint64(0xD1B54A32D192ED03) + np.uint64(y + 65536) * np.uint64(0xABC98388FB8FAC03)
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return z ^ (z >> np.uint64(31))  # type: ignore[no-any-return]
+def compose(canvas: Canvas, samples: int, scene: Scene, row: int, view: Floats, sheets: Sheets) -> None:
+    """Fill the sheets: sheets.body becomes the picture in [0, 1], before grain, of the scene seen through the view."""
+    size = sheets.cover.shape[0]
+    for i in range(size):
+        step = np.float32(2 * i + 1) / np.float32(size) - np.float32(1)
+        sheets.xs[i], sheets.ys[i] = view[0] + view[2] * step, view[1] + view[2] * step
+    resolve(canvas, samples, sheets.body, sheets.cover)
+    _wall(scene.backdrop, row, scene.bits[row], sheets)
+    _ground(scene.backdrop, row, scene.bits[row], sheets)
+    _boxes(scene.backdrop, row, sheets)
+    _merge(sheets.body, sheets.cover, sheets.backdrop)
+    sheets.front[:] = -1
+    for k in range(scene.occluders.count[row]):
+        _cover(scene.occluders, row, k, scene.bits[row], sheets)
 
 
 @jit
-def value_noise(bits: int, stream: int, x: float, y: float, cells: float, out: Floats) -> None:
-    """Smooth noise in [0, 1], three channels into out [3], at ndc (x, y) with `cells` lattice cells per frame."""
-    u, v = (x + 1) * np.float32(0.5) * cells, (y + 1) * np.float32(0.5) * cells
-    i, j = int(np.floor(u)), int(np.floor(v))
-    fu, fv = u - i, v - j
-    fu, fv = fu * fu * (3 - 2 * fu), fv * fv * (3 - 2 * fv)
-    out[:] = 0
-    unit = np.float32(1.0 / 2097151.0)
-    for corner in range(4):
-        a, b = corner & 1, corner >> 1
-        weight = (fu if a else 1 - fu) * (fv if b else 1 - fv) * unit
-        h = hashed(bits, stream, i + a, j + b)
-        for c in range(3):
-            out[c] += weight * np.float32((h >> np.uint64(21 * c)) & np.uint64(0x1FFFFF))
-
-
-@jit
-def backdrop_colour(backdrop: Backdrop, row: int, bits: int, x: float, y: float, noise: Floats, out: Floats) -> None:
-    """Colour [3] of the backdrop at ndc (x, y): wall or sky, ground, boxes. `noise` [3] is scratch."""
-    value_noise(bits, COARSE, x, y, backdrop.coarse[row, 0], noise)
-    mean = (noise[0] + noise[1] + noise[2]) / 3 * np.float32(0.65)
-    sky = backdrop.sky_amount[row] * min(max(np.float32(0.5) - y * np.float32(0.5), np.float32(0)), np.float32(1))
-    for c in range(3):
-        wall = backdrop.base[row, c] + (noise[c] * np.float32(0.35) + mean - np.float32(0.5)) * backdrop.coarse[row, 1]
-        out[c] = wall * (1 - sky) + backdrop.sky[row, c] * sky
-    if backdrop.fine[row, 1] > 0:
-        value_noise(bits, FINE, x, y, backdrop.fine[row, 0], noise)
-        for c in range(3):
-            out[c] += (noise[0] - np.float32(0.5)) * backdrop.fine[row, 1]
-    if y > backdrop.horizon[row]:
-        value_noise(bits, GROUND, x, y, backdrop.ground_noise[row, 0], noise)
-        grey = (noise[0] - np.float32(0.5)) * backdrop.ground_noise[row, 1]
-        for c in range(3):
-            out[c] = out[c] * np.float32(0.4) + (backdrop.ground[row, c] + grey) * np.float32(0.6)
-    for k in range(backdrop.box_count[row]):
-        box = backdrop.boxes[row, k]
-        if box[0] < x < box[2] and box[1] < y < box[3]:
+def _wall(backdrop: Backdrop, row: int, bits: int, sheets: Sheets) -> None:
+    """Wall: base colour and two scales of noise, fading upwards into the sky where there is one."""
+    half, out, noise = np.float32(0.5), sheets.backdrop, sheets.noise
+    value_noise(bits, COARSE, sheets.xs, sheets.ys, backdrop.coarse[row, 0], noise)
+    base, amount, tint = backdrop.base[row], backdrop.coarse[row, 1], backdrop.sky[row]
+    for j in range(len(sheets.ys)):
+        fade = min(max(half - sheets.ys[j] * half, np.float32(0)), np.float32(1)) * backdrop.sky_amount[row]
+        for i in range(len(sheets.xs)):
+            grey = (noise[j, i, 0] + noise[j, i, 1] + noise[j, i, 2]) * np.float32(0.65 / 3) - half
             for c in range(3):
-                out[c] = out[c] * np.float32(0.3) + backdrop.box_colours[row, k, c] * np.float32(0.7)
-
-
-@jit
-def occluder_at(occluders: Occluders, row: int, x: float, y: float) -> int:
-    """Index of the front-most occluder that covers ndc (x, y), or -1."""
-    for k in range(occluders.count[row] - 1, -1, -1):
-        dx, dy = x - occluders.centre[row, k, 0], y - occluders.centre[row, k, 1]
-        cos, sin = occluders.direction[row, k, 0], occluders.direction[row, k, 1]
-        u, v = (dx * cos + dy * sin) / occluders.axes[row, k, 0], (dy * cos - dx * sin) / occluders.axes[row, k, 1]
-        inside = u * u + v * v < 1 if occluders.ellipse[row, k] else abs(u) < 1 and abs(v) < 1
-        if inside:
-            return k
-    return -1
-
-
-@jit
-def compose(
-    canvas: Canvas, samples: int, scene: Scene, row: int, view: Floats, image: NDArray[np.uint8], mask: NDArray[np.bool_]
-) -> None:
-    """Fill image [S, S, 3], and mask [S, S] of the body seen, from the canvas and the scene through the view."""
-    size, bits = image.shape[0], scene.bits[row]
-    body, back, noise = np.empty(3, np.float32), np.empty(3, np.float32), np.empty(3, np.float32)
-    for j in range(size):
-        y = view[1] + view[2] * (np.float32(2 * j + 1) / size - 1)
-        for i in range(size):
-            x = view[0] + view[2] * (np.float32(2 * i + 1) / size - 1)
-            cover = resolve(canvas, samples, j, i, body)
-            front = occluder_at(scene.occluders, row, x, y)
-            mask[j, i] = front < 0 and cover >= 0.5
-            if front >= 0:
-                value_noise(bits, OCCLUDER + front * 8, x, y, scene.occluders.noise[row, front, 0], noise)
+                wall = base[c] + (noise[j, i, c] * np.float32(0.35) + grey) * amount
+                out[j, i, c] = wall + (tint[c] - wall) * fade
+    if backdrop.fine[row, 1] > 0:
+        value_noise(bits, FINE, sheets.xs, sheets.ys, backdrop.fine[row, 0], noise)
+        for j in range(len(sheets.ys)):
+            for i in range(len(sheets.xs)):
+                grey = (noise[j, i, 0] - half) * backdrop.fine[row, 1]
                 for c in range(3):
-                    rough = (noise[c] - np.float32(0.5)) * scene.occluders.noise[row, front, 1]
-                    body[c] = min(max(scene.occluders.colours[row, front, c] + rough, np.float32(0)), np.float32(1))
-            elif cover < 1:
-                backdrop_colour(scene.backdrop, row, bits, x, y, noise, back)
+                    out[j, i, c] += grey
+
+
+@jit
+def _ground(backdrop: Backdrop, row: int, bits: int, sheets: Sheets) -> None:
+    """Ground below the horizon."""
+    if sheets.ys[-1] <= backdrop.horizon[row]:
+        return
+    out, noise, colour = sheets.backdrop, sheets.noise, backdrop.ground[row]
+    value_noise(bits, GROUND, sheets.xs, sheets.ys, backdrop.ground_noise[row, 0], noise)
+    for j in range(len(sheets.ys)):
+        if sheets.ys[j] > backdrop.horizon[row]:
+            for i in range(len(sheets.xs)):
+                grey = (noise[j, i, 0] - np.float32(0.5)) * backdrop.ground_noise[row, 1]
                 for c in range(3):
-                    body[c] += (1 - cover) * min(max(back[c], np.float32(0)), np.float32(1))
-            _store(body, scene.grain[row], hashed(bits, GRAIN, i, j), image[j, i])
+                    out[j, i, c] = out[j, i, c] * np.float32(0.4) + (colour[c] + grey) * np.float32(0.6)
 
 
 @jit
-def _store(colour: Floats, grain: float, h: int, pixel: NDArray[np.uint8]) -> None:
-    """Add triangular grain of standard deviation `grain`, clip and round a colour [3] into a pixel."""
-    for c in range(3):
-        value = colour[c]
-        if grain > 0:
-            first = np.float32((h >> np.uint64(20 * c)) & np.uint64(0x3FF))
-            second = np.float32((h >> np.uint64(20 * c + 10)) & np.uint64(0x3FF))
-            value += grain * np.float32(2.4494898) * ((first + second) / np.float32(1023.0) - 1)
-        pixel[c] = np.uint8(min(max(value * 255, np.float32(0)), np.float32(255)) + np.float32(0.5))
+def _boxes(backdrop: Backdrop, row: int, sheets: Sheets) -> None:
+    """Furniture-like boxes behind the body, seven tenths opaque."""
+    for k in range(backdrop.box_count[row]):
+        box, colour = backdrop.boxes[row, k], backdrop.box_colours[row, k]
+        for j in range(len(sheets.ys)):
+            if box[1] < sheets.ys[j] < box[3]:
+                for i in range(len(sheets.xs)):
+                    if box[0] < sheets.xs[i] < box[2]:
+                        for c in range(3):
+                            mixed = sheets.backdrop[j, i, c] * np.float32(0.3) + colour[c] * np.float32(0.7)
+                            sheets.backdrop[j, i, c] = mixed
 
 
 @jit
-def visible_joints(canvas: Canvas, scene: Scene, row: int, view: Floats, points: Floats, depth: Floats, out: Floats) -> None:
+def _merge(body: Floats, cover: Floats, backdrop: Floats) -> None:
+    """Put the backdrop [S, S, 3] behind the premultiplied body: body += (1 - cover) * clip(backdrop)."""
+    for j in range(cover.shape[0]):
+        for i in range(cover.shape[1]):
+            rest = np.float32(1) - cover[j, i]
+            for c in range(3):
+                body[j, i, c] += rest * min(max(backdrop[j, i, c], np.float32(0)), np.float32(1))
+
+
+@jit
+def _cover(occluders: Occluders, row: int, k: int, bits: int, sheets: Sheets) -> None:
+    """Draw occluder k over the picture and mark its pixels."""
+    value_noise(bits, OCCLUDER + k, sheets.xs, sheets.ys, occluders.noise[row, k, 0], sheets.noise)
+    centre, axes, direction = occluders.centre[row, k], occluders.axes[row, k], occluders.direction[row, k]
+    ellipse, colour, amount = occluders.ellipse[row, k], occluders.colours[row, k], occluders.noise[row, k, 1]
+    for j in range(len(sheets.ys)):
+        for i in range(len(sheets.xs)):
+            if _within(centre, axes, direction, ellipse, sheets.xs[i], sheets.ys[j]):
+                sheets.front[j, i] = k
+                for c in range(3):
+                    value = colour[c] + (sheets.noise[j, i, c] - np.float32(0.5)) * amount
+                    sheets.body[j, i, c] = min(max(value, np.float32(0)), np.float32(1))
+
+
+@jit
+def _within(centre: Floats, axes: Floats, direction: Floats, ellipse: bool, x: float, y: float) -> bool:
+    """Whether (x, y) lies in a rotated ellipse or rectangle."""
+    dx, dy = x - centre[0], y - centre[1]
+    u = (dx * direction[0] + dy * direction[1]) / axes[0]
+    v = (dy * direction[0] - dx * direction[1]) / axes[1]
+    if ellipse:
+        return u * u + v * v < 1
+    return abs(u) < 1 and abs(v) < 1
+
+
+@jit
+def develop(picture: Floats, grain: float, bits: int, image: NDArray[np.uint8]) -> None:
+    """Round a picture [S, S, 3] in [0, 1] to bytes, with triangular grain of standard deviation `grain`."""
+    spread = grain * np.float32(2.4494898 / 1023)  # the sum of two uniforms on [0, 1] has deviation 1 / sqrt(6)
+    for j in range(image.shape[0]):
+        for i in range(image.shape[1]):
+            h = hashed(bits, GRAIN, i, j)
+            for c in range(3):
+                value = picture[j, i, c] + spread * np.float32(ten_bits(h, 2 * c) + ten_bits(h, 2 * c + 1) - 1023)
+                image[j, i, c] = np.uint8(min(max(value * 255, np.float32(0)), np.float32(255)) + np.float32(0.5))
+
+
+@jit
+def visible_joints(canvas: Canvas, sheets: Sheets, points: Floats, depth: Floats, out: Floats) -> None:
     """Flag out [K] = 1 where a joint is inside the picture, not under an occluder and at most 0.16 m behind the
     nearest surface. points [K, 2] in ndc of the picture, depth [K] metres from the camera."""
-    side = canvas.depth.shape[0]
+    side, size = canvas.depth.shape[0], sheets.front.shape[0]
     for k in range(points.shape[0]):
         x, y = points[k, 0], points[k, 1]
         out[k] = 0
-        if abs(x) >= 1 or abs(y) >= 1:
-            continue
-        column, line = int((x + 1) * 0.5 * side), int((y + 1) * 0.5 * side)
-        if depth[k] - canvas.depth[min(line, side - 1), min(column, side - 1)] >= SEE_THROUGH:
-            continue
-        if occluder_at(scene.occluders, row, view[0] + view[2] * x, view[1] + view[2] * y) < 0:
-            out[k] = 1
+        if abs(x) < 1 and abs(y) < 1:
+            u, v = (x + 1) * 0.5, (y + 1) * 0.5
+            behind = depth[k] - canvas.depth[min(int(v * side), side - 1), min(int(u * side), side - 1)]
+            free = sheets.front[min(int(v * size), size - 1), min(int(u * size), size - 1)] < 0
+            if free and behind < SEE_THROUGH:
+                out[k] = 1

@@ -20,25 +20,26 @@ from multibodies.data.jit import jit
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int32]
+Index = NDArray[np.uint32]  # unsigned: the kernels then skip NumPy's wrap-around of negative indices
 
 
 class Sparse(NamedTuple):
     """Rows of a sparse matrix: row r has columns[start[r]:start[r+1]] and the values there."""
 
     start: Ints
-    columns: Ints
+    columns: Index
     values: Floats
 
 
 class Poser(NamedTuple):
-    """Tables of one body, ready for the kernel. Row v*3+c of `correctives` is coordinate c of vertex v."""
+    """Tables of one body, ready for the kernel. Coordinate c of vertex v is entry v*3+c."""
 
-    template: Floats
-    shape: Floats
-    correctives: Sparse
-    skinning: Sparse
+    template: Floats  # [V*3]
+    shape: Floats  # [10, V*3]
+    correctives: Sparse  # [V, 23] joints, each value a block [9, 3]: coordinate per entry of R - I
+    skinning: Sparse  # [V, 24]
     rest_joints: Floats  # [24, 3, 11]: template, then 10 shape components
-    parents: Ints
+    parents: Ints  # [24]
     regressor: Sparse  # [41, V]: 24 rows of j24 (empty where kinematic), then 17 of h36m
     kinematic: Ints  # [24]: the SMPL joint that a j24 joint is, or -1
 
@@ -58,9 +59,9 @@ def build_poser(body: BodyArrays) -> Poser:
     rest = np.einsum("jv,vcs->jcs", body.J_regressor.numpy().astype(np.float64), basis)
     regressor, kinematic = _regressor(body)
     return Poser(
-        np.ascontiguousarray(template, np.float32),
-        np.ascontiguousarray(shapes, np.float32),
-        _sparse(body.posedirs.numpy().reshape(-1, 207)),
+        template.reshape(-1).astype(np.float32),
+        np.ascontiguousarray(shapes.reshape(-1, 10).T, np.float32),
+        _correctives(body),
         _sparse(body.weights.numpy()),
         rest.astype(np.float32),
         body.parents.numpy().astype(np.int32),
@@ -71,7 +72,7 @@ def build_poser(body: BodyArrays) -> Poser:
 
 def pose_bodies(poser: Poser, theta: Floats, beta: Floats) -> Bodies:
     """Pose bodies by theta [B, 24, 3] (axis-angle) and beta [B, 10]."""
-    count, size = len(theta), len(poser.template)
+    count, size = len(theta), len(poser.template) // 3
     vertices = np.empty((count, size, 3), np.float32)
     joints = np.empty((count, 41, 3), np.float32)
     _pose(poser, theta, beta, vertices, joints)
@@ -92,10 +93,18 @@ def _regressor(body: BodyArrays) -> tuple[Sparse, Ints]:
     return _sparse(rows), kinematic
 
 
+def _correctives(body: BodyArrays) -> Sparse:
+    blocks = body.posedirs.numpy().reshape(-1, 3, 23, 9).transpose(0, 2, 3, 1)  # [V, 23, 9, 3]
+    pattern = _sparse(blocks.any(axis=(2, 3)).astype(np.float32))
+    vertex = np.repeat(np.arange(len(blocks)), np.diff(pattern.start))
+    values = np.ascontiguousarray(blocks[vertex, pattern.columns], np.float32)
+    return Sparse(pattern.start, pattern.columns, values)
+
+
 def _sparse(matrix: NDArray[np.floating]) -> Sparse:
     row, column = np.nonzero(matrix)
     start = np.searchsorted(row, np.arange(len(matrix) + 1)).astype(np.int32)
-    return Sparse(start, column.astype(np.int32), matrix[row, column].astype(np.float32))
+    return Sparse(start, column.astype(np.uint32), matrix[row, column].astype(np.float32))
 
 
 @jit
@@ -152,26 +161,40 @@ def _chain(poser: Poser, theta: Floats, beta: Floats, feature: Floats, affine: F
 
 
 @jit
-def _skin(poser: Poser, beta: Floats, feature: Floats, affine: Floats, vertices: Floats) -> None:
-    """Blend shapes, pose correctives and skinning of one body into vertices [V, 3]."""
-    point = np.empty(3, np.float32)
-    blend = np.empty(12, np.float32)
+def _shape(poser: Poser, beta: Floats, points: Floats) -> None:
+    """Template + shape blend of one body into points [V*3]."""
+    points[:] = poser.template
+    for b in range(10):
+        points += poser.shape[b] * beta[b]
+
+
+@jit
+def _correct(correctives: Sparse, feature: Floats, points: Floats) -> None:
+    """Add the pose correctives, 9 x 3 numbers per vertex and joint that moves it, to points [V*3]."""
+    for v in range(len(correctives.start) - 1):
+        x, y, z = points[v * 3], points[v * 3 + 1], points[v * 3 + 2]
+        for k in range(correctives.start[v], correctives.start[v + 1]):
+            joint, block = correctives.columns[k] * np.uint32(9), correctives.values[k]
+            for f in range(9):
+                amount = feature[joint + np.uint32(f)]
+                x += block[f, 0] * amount
+                y += block[f, 1] * amount
+                z += block[f, 2] * amount
+        points[v * 3], points[v * 3 + 1], points[v * 3 + 2] = x, y, z
+
+
+@jit
+def _skin(skinning: Sparse, affine: Floats, points: Floats, vertices: Floats) -> None:
+    """Linear blend skinning of points [V*3] by transforms [24, 12] into vertices [V, 3]."""
     for v in range(vertices.shape[0]):
-        for c in range(3):
-            value = poser.template[v, c]
-            for b in range(10):
-                value += poser.shape[v, c, b] * beta[b]
-            for k in range(poser.correctives.start[v * 3 + c], poser.correctives.start[v * 3 + c + 1]):
-                value += poser.correctives.values[k] * feature[poser.correctives.columns[k]]
-            point[c] = value
-        blend[:] = 0
-        for k in range(poser.skinning.start[v], poser.skinning.start[v + 1]):
-            weight, joint = poser.skinning.values[k], poser.skinning.columns[k]
-            for e in range(12):
-                blend[e] += weight * affine[joint, e]
-        for c in range(3):
-            moved = blend[c * 4] * point[0] + blend[c * 4 + 1] * point[1]
-            vertices[v, c] = moved + blend[c * 4 + 2] * point[2] + blend[c * 4 + 3]
+        x, y, z = points[v * 3], points[v * 3 + 1], points[v * 3 + 2]
+        a, b, c = np.float32(0), np.float32(0), np.float32(0)
+        for k in range(skinning.start[v], skinning.start[v + 1]):
+            weight, t = skinning.values[k], affine[skinning.columns[k]]
+            a += weight * (t[0] * x + t[1] * y + t[2] * z + t[3])
+            b += weight * (t[4] * x + t[5] * y + t[6] * z + t[7])
+            c += weight * (t[8] * x + t[9] * y + t[10] * z + t[11])
+        vertices[v, 0], vertices[v, 1], vertices[v, 2] = a, b, c
 
 
 @jit
@@ -179,10 +202,13 @@ def _pose(poser: Poser, theta: Floats, beta: Floats, vertices: Floats, joints: F
     """Pose every row; joints [B, 41, 3] are j24, then h36m17."""
     feature = np.zeros(207, np.float32)
     affine = np.zeros((24, 12), np.float32)
+    points = np.empty(len(poser.template), np.float32)
     posed = np.zeros((24, 3), np.float32)
     for row in range(theta.shape[0]):
         _chain(poser, theta[row], beta[row], feature, affine, posed)
-        _skin(poser, beta[row], feature, affine, vertices[row])
+        _shape(poser, beta[row], points)
+        _correct(poser.correctives, feature, points)
+        _skin(poser.skinning, affine, points, vertices[row])
         for k in range(41):
             for c in range(3):
                 total = 0.0

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from multibodies.data.jit import jit
 
 Floats = NDArray[np.float32]
-Ints = NDArray[np.int32]
+Index = NDArray[np.uint32]  # unsigned: the kernels then skip NumPy's wrap-around of negative indices
 
 FOCAL = np.float32(5000.0 / 224.0)  # in image sides
 NEAR = np.float32(0.05)  # metres; triangles closer than this are not drawn
@@ -30,25 +30,28 @@ class Light(NamedTuple):
 
 
 class Canvas(NamedTuple):
-    """Buffers that rows share: depth [H, H], colour [H, H, 3]; per vertex normal, screen (x, y, depth), shade [V, 3]."""
+    """Buffers that rows share: samples' depth [H, H] and colour [H, H, 3]; per vertex normal, screen (x, y, depth) and
+    shade [V, 3]; triangles kept [F, 7]."""
 
     depth: Floats
     colour: Floats
     normal: Floats
     screen: Floats
     shade: Floats
+    kept: Index
 
 
-def new_canvas(size: int, samples: int, vertices: int) -> Canvas:
-    """Allocate buffers for images of `size` pixels and bodies of `vertices` vertices."""
+def new_canvas(size: int, samples: int, vertices: int, faces: int) -> Canvas:
+    """Allocate buffers for images of `size` pixels and bodies of so many vertices and faces."""
     side = size * samples
     colour = np.zeros((side, side, 3), np.float32)
     per_vertex = np.zeros((3, vertices, 3), np.float32)
-    return Canvas(np.zeros((side, side), np.float32), colour, per_vertex[0], per_vertex[1], per_vertex[2])
+    kept = np.zeros((faces, 7), np.uint32)
+    return Canvas(np.zeros((side, side), np.float32), colour, per_vertex[0], per_vertex[1], per_vertex[2], kept)
 
 
 @jit
-def rasterise(vertices: Floats, faces: Ints, colours: Floats, shift: Floats, light: Light, row: int, canvas: Canvas) -> None:
+def rasterise(vertices: Floats, faces: Index, colours: Floats, shift: Floats, light: Light, row: int, canvas: Canvas) -> None:
     """Draw one body into canvas.depth and canvas.colour.
 
     vertices, colours [V, 3]; faces [F, 3]; shift [3] is added to the vertices; `row` picks the light.
@@ -62,13 +65,12 @@ def rasterise(vertices: Floats, faces: Ints, colours: Floats, shift: Floats, lig
         canvas.screen[v, 0] = side * np.float32(0.5) + (vertices[v, 0] + shift[0]) * scale
         canvas.screen[v, 1] = side * np.float32(0.5) + (vertices[v, 1] + shift[1]) * scale
         canvas.screen[v, 2] = z
-    canvas.depth[:] = FAR
-    for f in range(faces.shape[0]):
-        _triangle(canvas, faces[f, 0], faces[f, 1], faces[f, 2])
+    count = _cull(canvas.screen, faces, side, canvas.kept)
+    _fill(canvas.screen, canvas.shade, canvas.kept[:count], canvas.depth, canvas.colour)
 
 
 @jit
-def _normals(vertices: Floats, faces: Ints, out: Floats) -> None:
+def _normals(vertices: Floats, faces: Index, out: Floats) -> None:
     """Unnormalised vertex normals [V, 3]: sum of the cross products of the faces around each vertex."""
     out[:] = 0
     for f in range(faces.shape[0]):
@@ -106,50 +108,63 @@ def _shade(normal: Floats, colours: Floats, light: Floats, ambient: float, specu
 
 
 @jit
-def _triangle(canvas: Canvas, a: int, b: int, c: int) -> None:
-    """Rasterise one front-facing triangle: barycentric depth and colour at every sample centre inside it."""
-    screen, side = canvas.screen, canvas.depth.shape[0]
-    x0, y0, z0 = screen[a, 0], screen[a, 1], screen[a, 2]
-    x1, y1, z1 = screen[b, 0] - x0, screen[b, 1] - y0, screen[b, 2]
-    x2, y2, z2 = screen[c, 0] - x0, screen[c, 1] - y0, screen[c, 2]
-    area = x1 * y2 - x2 * y1
-    if area >= np.float32(-1e-9) or min(z0, z1, z2) < NEAR:
-        return
-    half, zero, one = np.float32(0.5), np.float32(0), np.float32(1)
-    left = max(0, int(np.ceil(x0 + min(zero, x1, x2) - half)))
-    right = min(side - 1, int(np.floor(x0 + max(zero, x1, x2) - half)))
-    top = max(0, int(np.ceil(y0 + min(zero, y1, y2) - half)))
-    bottom = min(side - 1, int(np.floor(y0 + max(zero, y1, y2) - half)))
-    inverse = one / area
-    for y in range(top, bottom + 1):
-        py = np.float32(y) + half - y0
-        for x in range(left, right + 1):
-            px = np.float32(x) + half - x0
-            w1 = (px * y2 - x2 * py) * inverse
-            w2 = (x1 * py - px * y1) * inverse
-            w0 = one - w1 - w2
-            if w0 < zero or w1 < zero or w2 < zero:
-                continue
-            z = w0 * z0 + w1 * z1 + w2 * z2
-            if z < canvas.depth[y, x]:
-                canvas.depth[y, x] = z
-                for k in range(3):
-                    mix = w0 * canvas.shade[a, k] + w1 * canvas.shade[b, k] + w2 * canvas.shade[c, k]
-                    canvas.colour[y, x, k] = mix
+def _cull(screen: Floats, faces: Index, side: int, kept: Index) -> int:
+    """List the triangles that face the camera and hold a sample centre within their bounds: kept [F, 7] is
+    (corners a, b, c, left, right, top, bottom). Return how many."""
+    count = 0
+    half, last = np.float32(0.5), np.int32(side - 1)
+    for f in range(faces.shape[0]):
+        a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
+        x0, y0, x1, y1 = screen[a, 0], screen[a, 1], screen[b, 0], screen[b, 1]
+        x2, y2 = screen[c, 0], screen[c, 1]
+        if (x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0) >= np.float32(-1e-9):
+            continue
+        left = max(np.int32(0), np.int32(np.ceil(min(x0, x1, x2) - half)))
+        right = min(last, np.int32(np.floor(max(x0, x1, x2) - half)))
+        top = max(np.int32(0), np.int32(np.ceil(min(y0, y1, y2) - half)))
+        bottom = min(last, np.int32(np.floor(max(y0, y1, y2) - half)))
+        near = min(screen[a, 2], screen[b, 2], screen[c, 2]) < NEAR
+        if left <= right and top <= bottom and not near:
+            kept[count, 0], kept[count, 1], kept[count, 2] = a, b, c
+            kept[count, 3], kept[count, 4], kept[count, 5], kept[count, 6] = left, right, top, bottom
+            count += 1
+    return count
 
 
 @jit
-def resolve(canvas: Canvas, samples: int, y: int, x: int, out: Floats) -> float:
-    """Average the samples of one pixel: the body's colour, premultiplied, into out [3]; return its coverage."""
-    out[:] = 0
-    covered = 0
-    for j in range(y * samples, (y + 1) * samples):
-        for i in range(x * samples, (x + 1) * samples):
-            if canvas.depth[j, i] < FAR:
-                covered += 1
-                for c in range(3):
-                    out[c] += canvas.colour[j, i, c]
+def _fill(screen: Floats, shade: Floats, kept: Index, depth: Floats, colour: Floats) -> None:
+    """Z-buffer the kept triangles: barycentric depth and colour at every sample centre inside one."""
+    depth[:] = FAR
+    half, zero, one = np.float32(0.5), np.float32(0), np.float32(1)
+    for f in range(kept.shape[0]):
+        a, b, c = kept[f, 0], kept[f, 1], kept[f, 2]
+        x0, y0, z0 = screen[a, 0], screen[a, 1], screen[a, 2]
+        x1, y1, z1 = screen[b, 0] - x0, screen[b, 1] - y0, screen[b, 2]
+        x2, y2, z2 = screen[c, 0] - x0, screen[c, 1] - y0, screen[c, 2]
+        inverse = one / (x1 * y2 - x2 * y1)
+        for y in range(kept[f, 5], kept[f, 6] + 1):
+            py = np.float32(y) + half - y0
+            for x in range(kept[f, 3], kept[f, 4] + 1):
+                px = np.float32(x) + half - x0
+                w1, w2 = (px * y2 - x2 * py) * inverse, (x1 * py - px * y1) * inverse
+                w0 = one - w1 - w2
+                z = w0 * z0 + w1 * z1 + w2 * z2
+                if min(w0, w1, w2) >= zero and z < depth[y, x]:
+                    depth[y, x] = z
+                    for k in range(3):
+                        colour[y, x, k] = w0 * shade[a, k] + w1 * shade[b, k] + w2 * shade[c, k]
+
+
+@jit
+def resolve(canvas: Canvas, samples: int, image: Floats, cover: Floats) -> None:
+    """Average samples x samples per pixel into image [S, S, 3] (premultiplied) and its coverage [S, S] in [0, 1]."""
     share = np.float32(1.0) / np.float32(samples * samples)
-    for c in range(3):
-        out[c] *= share
-    return covered * share
+    image[:] = 0
+    cover[:] = 0
+    for j in range(canvas.depth.shape[0]):
+        for i in range(canvas.depth.shape[1]):
+            if canvas.depth[j, i] < FAR:
+                y, x = j // samples, i // samples
+                cover[y, x] += share
+                for c in range(3):
+                    image[y, x, c] += canvas.colour[j, i, c] * share

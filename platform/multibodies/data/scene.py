@@ -125,10 +125,10 @@ def _backdrop(draws: Draws, look: Look, clutter: float) -> Backdrop:
 
 
 def _occluders(draws: Draws, clutter: float) -> Occluders:
-    """One to three, in a share clutter/2 of the rows; half axes up to 0.64 of the frame's half at clutter 1."""
+    """One to three, in a share clutter^2 / 2 of the rows; half axes up to 0.64 of the frame's half at clutter 1."""
     u = draws.u("occluders")
     each = u[:, 2 : 2 + OCCLUDERS * 12].reshape(-1, OCCLUDERS, 12)
-    count = np.where(u[:, 0] < 0.5 * clutter, 1 + np.floor(OCCLUDERS * u[:, 1]), 0).astype(int)
+    count = np.where(u[:, 0] < 0.5 * clutter**2, 1 + np.floor(OCCLUDERS * u[:, 1]), 0).astype(int)
     angle = np.pi * each[..., 4]
     fields = (
         1.6 * each[..., :2] - 0.8,

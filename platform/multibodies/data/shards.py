@@ -1,6 +1,7 @@
 """Parquet shards of a dataset: whole or absent, read back as NumPy arrays. Plain pyarrow, no Ray.
 
-Legend: B row, S crop side. pyarrow reads a small split faster than a cluster starts; large ones go through Ray Data.
+Legend: B row, S crop side. pyarrow reads a small split faster than a cluster starts; large ones go
+through Ray Data.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ def shard_name(split: str, index: int) -> str:
 
 
 def write_shard(folder: Path, name: str, table: pa.Table) -> Shard:
-    """Write one Parquet file by temporary file, fsync and rename; the same table gives the same bytes.
+    """Write one Parquet file by temporary file, fsync and rename; the same table gives the same
+    bytes.
 
     Raises UserError when the disk refuses (full, read-only); nothing half-written stays.
     """
@@ -36,8 +38,12 @@ def write_shard(folder: Path, name: str, table: pa.Table) -> Shard:
 
 
 def shard_paths(folder: str | Path, split: str) -> list[Path]:
-    """Return the paths of a split's shards that have rows, in order. Raises UserError on an unknown split."""
-    return [Path(folder) / shard.path for shard in read_manifest(folder).shards(split) if shard.rows]
+    """Return the paths of a split's shards that have rows, in order. Raises UserError on an unknown
+    split.
+    """
+    return [
+        Path(folder) / shard.path for shard in read_manifest(folder).shards(split) if shard.rows
+    ]
 
 
 def read_table(folder: str | Path, split: str, columns: Sequence[str] | None = None) -> pa.Table:
@@ -56,8 +62,12 @@ def read_table(folder: str | Path, split: str, columns: Sequence[str] | None = N
     return arrow_schema(manifest.image_size).empty_table().select(wanted)
 
 
-def read_split(folder: str | Path, split: str, columns: Sequence[str] | None = None) -> dict[str, Array]:
-    """Read a split as writable NumPy arrays of B rows, ready for ``torch.from_numpy``. Raises as `read_table`."""
+def read_split(
+    folder: str | Path, split: str, columns: Sequence[str] | None = None
+) -> dict[str, Array]:
+    """Read a split as writable NumPy arrays of B rows, ready for ``torch.from_numpy``. Raises as
+    `read_table`.
+    """
     return rows_from_table(read_table(folder, split, columns))
 
 
@@ -66,7 +76,9 @@ def _read_shard(folder: Path, shard: Shard, columns: list[str], manifest: Manife
     path = folder / shard.path
     try:
         check_schema(pq.read_schema(path), manifest.image_size, str(path))
-        # ParquetFile, not read_table: the latter would take `lab-train` in a path for a partition key.
+        # ParquetFile, not read_table: the latter looks for partition keys in the path.
         return pq.ParquetFile(path).read(columns=columns).select(columns)
     except (OSError, pa.ArrowException) as error:
-        raise UserError(f"{path}: not a readable Parquet file ({error}); prepare the dataset again") from None
+        raise UserError(
+            f"{path}: not a readable Parquet file ({error}); prepare the dataset again"
+        ) from None

@@ -16,6 +16,7 @@ Floats = NDArray[np.float64]
 POOL_SIZES = {"lab-train": 256, "lab-val": 32, "lab-test": 32, "wild-val": 32, "wild-test": 32}
 BETA_LIMIT = 2.5
 WARDROBE = 6  # colours per subject
+UNLIKE_SKIN = 0.25  # least difference of a cloth from the skin, in one channel
 
 
 class Subjects(NamedTuple):
@@ -41,5 +42,10 @@ def _person(rng: np.random.Generator) -> tuple[NDArray[np.generic], ...]:
     skin = tone * np.array([1.0, rng.uniform(0.9, 1.0), rng.uniform(0.85, 1.0)])
     hair = np.array([0.35, 0.22, 0.12]) * rng.uniform(0.15, 2.2) * rng.uniform(0.8, 1.2, 3)
     style = np.array(rng.choice(3, p=[0.07, 0.56, 0.37]))
-    colours = [colorsys.hsv_to_rgb(rng.random(), 0.95 * rng.random() ** 1.3, rng.uniform(0.12, 1)) for _ in range(WARDROBE)]
-    return beta, skin, hair, style, np.array(colours)
+    return beta, skin, hair, style, np.stack([_cloth(rng, skin) for _ in range(WARDROBE)])
+
+
+def _cloth(rng: np.random.Generator, skin: Floats) -> Floats:
+    """A colour that is not the skin's, so that nobody looks undressed."""
+    colour = np.array(colorsys.hsv_to_rgb(rng.random(), 0.95 * rng.random() ** 1.3, rng.uniform(0.12, 1)))
+    return 1 - colour if np.abs(colour - skin).max() < UNLIKE_SKIN else colour

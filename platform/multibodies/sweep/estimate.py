@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from multibodies.config import Config
+from multibodies.runs import read_record
 from multibodies.sweep.plan import Plan
-from multibodies.sweep.state import TIMINGS_FILE, read_json
+from multibodies.sweep.state import TIMINGS_FILE
 
 PIXELS = 64 * 64  # the image size at which the rates were measured
 PREPARED = 400.0  # rows written per second
@@ -24,7 +25,7 @@ def seconds_by_kind(plan: Plan, run_dir: str | Path) -> tuple[dict[str, float], 
     guess = _from_rates(plan.base, len(plan.sweep.choose_on))
     if not path.exists():
         return guess, "rates measured on 2 CPU cores"
-    measured = {kind: float(value) for kind, value in read_json(path).items()}
+    measured = {kind: float(value) for kind, value in read_record(path).items()}
     return {**guess, **measured}, str(path)
 
 

@@ -5,12 +5,10 @@ from __future__ import annotations
 import json
 import time
 from collections import defaultdict
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from multibodies.errors import UserError
-from multibodies.files import write_bytes
+from multibodies.runs import differences, read_record, write_record
 from multibodies.sweep.plan import Plan, Stage
 
 PLAN_FILE = "plan.json"
@@ -29,20 +27,15 @@ def check_recipe(run_dir: str | Path, plan: Plan) -> None:
     Raises UserError with every difference printed, so that a name never mixes two experiments.
     """
     path = Path(run_dir) / PLAN_FILE
-    recipe = _flat(json.loads(json.dumps(plan.recipe())))
+    recipe = json.loads(json.dumps(plan.recipe()))
     if not path.exists():
-        write_json(path, plan.recipe())
+        write_record(path, recipe)
         return
-    found = _flat(read_json(path))
-    lines = [
-        f"  {key}: {found.get(key, '(not set)')} before, {recipe.get(key, '(not set)')} now"
-        for key in sorted(found.keys() | recipe.keys())
-        if found.get(key, ...) != recipe.get(key, ...)
-    ]
-    if lines:
+    changed = differences(read_record(path), recipe)
+    if changed:
         raise UserError(
             f"the run '{plan.name}' in {run_dir} was made with another recipe; "
-            "give the sweep another name or remove the folder:\n" + ";\n".join(lines)
+            "give the sweep another name or remove the folder:\n  " + ";\n  ".join(changed)
         )
 
 
@@ -51,7 +44,7 @@ def is_done(run_dir: str | Path, stage: Stage) -> bool:
     path = stage_path(run_dir, stage) / DONE_FILE
     if not path.exists():
         return False
-    found = read_json(path).get("fingerprint")
+    found = read_record(path).get("fingerprint")
     if found != stage.fingerprint:
         raise UserError(
             f"{path}: made by another recipe (fingerprint {found}, expected {stage.fingerprint}); "
@@ -69,7 +62,7 @@ def mark_done(run_dir: str | Path, stage: Stage, seconds: float) -> None:
         "seconds": round(seconds, 3),
         "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }
-    write_json(stage_path(run_dir, stage) / DONE_FILE, record)
+    write_record(stage_path(run_dir, stage) / DONE_FILE, record)
 
 
 def write_timings(run_dir: str | Path, plan: Plan) -> dict[str, float]:
@@ -78,32 +71,7 @@ def write_timings(run_dir: str | Path, plan: Plan) -> dict[str, float]:
     for stage in plan.stages():
         path = stage_path(run_dir, stage) / DONE_FILE
         if path.exists():
-            seconds[stage.kind].append(float(read_json(path)["seconds"]))
+            seconds[stage.kind].append(float(read_record(path)["seconds"]))
     means = {kind: round(sum(values) / len(values), 3) for kind, values in seconds.items()}
-    write_json(Path(run_dir) / TIMINGS_FILE, means)
+    write_record(Path(run_dir) / TIMINGS_FILE, means)
     return means
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object. Raises UserError naming a damaged file."""
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: damaged ({error}); remove the run's folder") from None
-    if not isinstance(value, dict):
-        raise UserError(f"{path}: damaged (expected a JSON object); remove the run's folder")
-    return value
-
-
-def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    """Write a JSON object atomically. Raises UserError when the disk refuses it."""
-    write_bytes(path, (json.dumps(value, indent=1, sort_keys=True) + "\n").encode())
-
-
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        name = f"{prefix}{key}"
-        deeper = isinstance(value, dict) and value
-        flat.update(_flat(value, f"{name}.") if deeper else {name: value})
-    return flat

@@ -1,0 +1,43 @@
+"""Everything that runs on Ray; the only package that imports it."""
+
+from __future__ import annotations
+
+import logging
+import os
+
+
+def connect(num_cpus: int | None = None) -> None:
+    """Join the cluster that RAY_ADDRESS names, as a submitted job must, or start one on loopback.
+
+    Does nothing when Ray already runs in this process. `num_cpus` is for a cluster of our own; None
+    takes every CPU.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    joining = bool(os.environ.get("RAY_ADDRESS"))
+    if not joining:  # Ray's switch for binding every port to the given address and not to all
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+    import ray
+
+    if ray.is_initialized():
+        return
+    if joining:
+        ray.init(log_to_driver=False)
+        return
+    ray.init(
+        address="local",
+        num_cpus=num_cpus,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+        _node_ip_address="127.0.0.1",
+    )
+
+
+def quiet_data() -> None:
+    """Keep Ray Data's bars and notices off the terminal; its log files still get everything."""
+    from ray.data import DataContext
+
+    DataContext.get_current().enable_progress_bars = False
+    for handler in logging.getLogger("ray.data").handlers:
+        if handler.level == logging.INFO:  # the terminal's; the files' is DEBUG
+            handler.setLevel(logging.ERROR)

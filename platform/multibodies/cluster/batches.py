@@ -1,0 +1,91 @@
+"""Batches for Train workers from Ray Data: a small dataset whole in memory, a large one streamed.
+
+In memory, any number of workers sees the same global batches and a resumed run goes on with the very next one.
+Streamed, a worker sees its share in an order shuffled by seed, and a resumed run starts another pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import ray.data
+import torch
+from ray.train import DataConfig
+
+from multibodies.config import StageConfig
+from multibodies.data.training_rows import Source, batch_of
+from multibodies.errors import UserError
+from multibodies.training import Batch, epoch_batches
+
+IN_MEMORY = 4 << 30  # bytes up to which every worker holds the dataset whole
+BLOCK_ROWS = 1024  # rows of one piece on its way into memory
+SHUFFLED_BATCHES = 16  # batches among which a streaming worker shuffles
+
+
+def read_source(source: Source, in_memory: bool) -> ray.data.Dataset:
+    """Return the shards as a Ray dataset, read at once if it is to be held in memory.
+
+    Reading before the workers start means that workers on every CPU cannot starve the reads they wait for.
+    """
+    columns = source.columns if in_memory else source.columns[1:]
+    paths = [str(path) for path in source.paths]
+    dataset = ray.data.read_parquet(paths, columns=columns, partitioning=None)
+    dataset.context.enable_progress_bars = False
+    return dataset.materialize() if in_memory else dataset
+
+
+def data_config(in_memory: bool) -> DataConfig:
+    """Return how workers share a dataset: all of it each, or an equal part each."""
+    return DataConfig(datasets_to_split=[] if in_memory else "all")
+
+
+def collect(shard: ray.data.DataIterator) -> Batch:
+    """Read a whole iterator into memory, sorted by image_id."""
+    parts: list[dict[str, Any]] = list(shard.iter_batches(batch_size=BLOCK_ROWS, batch_format="numpy"))
+    return batch_of({name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
+
+
+def for_worker(
+    shard: ray.data.DataIterator,
+    settings: StageConfig,
+    in_memory: bool,
+    rank: int,
+    world: int,
+    device: torch.device,
+) -> Callable[[int], Iterator[Batch]]:
+    """Return `batches(step)` of worker `rank` of `world`, on its device."""
+    if in_memory:
+        make = epoch_batches(collect(shard), settings.batch_size, settings.seed, rank, world)
+    else:
+        make = streamed(shard, settings.batch_size // world, settings.seed)
+
+    def batches(step: int) -> Iterator[Batch]:
+        for batch in make(step):
+            yield {name: column.to(device, non_blocking=True) for name, column in batch.items()}
+
+    return batches
+
+
+def streamed(shard: ray.data.DataIterator, batch_size: int, seed: int) -> Callable[[int], Iterator[Batch]]:
+    """Return `batches(step)` over an iterator too large for memory: endless passes, each shuffled by seed.
+
+    Raises UserError if the worker's share is smaller than one of its batches.
+    """
+
+    def batches(step: int) -> Iterator[Batch]:
+        for epoch in range(1 << 62):
+            count = 0
+            for batch in shard.iter_torch_batches(
+                batch_size=batch_size,
+                drop_last=True,
+                local_shuffle_buffer_size=SHUFFLED_BATCHES * batch_size,
+                local_shuffle_seed=seed * 1_000_003 + step + epoch,
+            ):
+                count += 1
+                yield batch
+            if count == 0:
+                raise UserError(f"a worker's share has fewer rows than its batch of {batch_size}; use fewer workers")
+
+    return batches

@@ -1,0 +1,88 @@
+"""`--local`: a training on one device, without Ray. The same loop, recipe, checkpoints and result as
+the cluster's.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import nullcontext
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from multibodies import fitting, runs
+from multibodies.config import Config
+from multibodies.data.training_rows import open_source, read_rows
+from multibodies.fitting import OnReport, Recorder, StageName, Task
+from multibodies.training import Batch, Forward, TrainingState, epoch_batches, train
+
+RESUME = "checkpoints"
+KEPT = 2
+
+
+def fit_local(
+    config: Config,
+    stage: StageName,
+    dataset: str | Path,
+    out: str | Path,
+    *,
+    start_from: str | Path | None = None,
+    split: str = "lab-train",
+    device: str = "cpu",
+    on_report: OnReport | None = None,
+    progress: bool = True,
+) -> Path:
+    """Train a stage in this process and return the folder of its weights; goes on where it stopped.
+
+    The dataset is held in memory. Raises UserError as `cluster.trainer.fit` does.
+    """
+    start = None if start_from is None else Path(start_from)
+    task = Task(config, stage, Path(dataset), Path(out), start, split)
+    with runs.alone(task.out):
+        source = open_source(task.dataset, task.split)
+        recipe = fitting.recipe_of(task, source)
+        runs.claim(task.out, recipe)
+        if runs.finished(task.out) is None:
+            shown = fitting.shown(task, on_report) if progress else nullcontext(on_report)
+            with shown as report:
+                last = _run(task, read_rows(source), recipe, torch.device(device), report)
+            fitting.conclude(task, last)
+    return task.weights
+
+
+def _run(
+    task: Task,
+    rows: Batch,
+    recipe: dict[str, Any],
+    device: torch.device,
+    on_report: OnReport | None,
+) -> Path:
+    """Train from the newest whole checkpoint, if any; return the last one's folder."""
+    folder = task.out / RESUME
+    state = fitting.build_state(task)
+    state.model.to(device)
+    newest = fitting.newest(folder)
+    if newest is not None:
+        fitting.load_state(newest, state)
+    journal = runs.Journal(task.out / runs.JOURNAL, state.step)
+    batches = epoch_batches(
+        {name: column.to(device) for name, column in rows.items()},
+        task.settings.batch_size,
+        task.settings.seed,
+    )
+    train(
+        state,
+        Forward(state.model),
+        fitting.objective_of(task).to(device),
+        batches,
+        task.settings,
+        Recorder(task.settings, journal, on_report=on_report),
+        partial(_save, folder, recipe),
+    )
+    last = fitting.newest(folder)
+    assert last is not None, "the last step always saves a checkpoint"
+    return last

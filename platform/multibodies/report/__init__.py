@@ -1,0 +1,1 @@
+"""Per-image records -> statistics, tables, figures and one self-contained page."""

@@ -1,0 +1,84 @@
+"""Builders shared by the tests of datasets: rows of the schema that depend on their index alone."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from multibodies.data.schema import COLUMNS, shape_of
+
+SIDE = 16
+CATEGORY = {"id": 1, "name": "person", "supercategory": "person"}
+
+
+def sample_rows(
+    count: int, start: int = 0, split: str = "lab-train", side: int = SIDE
+) -> dict[str, Any]:
+    """Return rows start..start+count-1 of a split with random but valid values."""
+    rows = [_row(index, split, side) for index in range(start, start + count)]
+    return {
+        name: [row[name] for row in rows]
+        if column.dtype == "str"
+        else np.array([row[name] for row in rows], column.dtype).reshape(
+            count, *shape_of(name, side)
+        )
+        for name, column in COLUMNS.items()
+    }
+
+
+def _row(index: int, split: str, side: int) -> dict[str, Any]:
+    rng = np.random.default_rng([index, len(split)])
+    row = {name: rng.normal(size=shape_of(name, side)) for name in COLUMNS}
+    keypoints = rng.uniform(-1, 1, (24, 3))
+    keypoints[:, 2] = rng.random(24) < 0.7
+    keypoints[0, 2] = 1
+    return row | {
+        "image_id": f"{split}-{index:08d}",
+        "dataset": split.partition("-")[0],
+        "split": split,
+        "subject": f"s{index % 3}",
+        "sequence": "walk",
+        "frame": index,
+        "gender": "neutral",
+        "image": rng.integers(0, 256, (side, side, 3)),
+        "keypoints_2d": keypoints,
+        "has_3d": index % 2 == 0,
+        "has_smpl": True,
+        "occlusion": ("none", "arms_head", "legs", "head")[index % 4],
+        "crop": np.array([-1, -1, 1, 1]),
+        "source": "sample",
+    }
+
+
+def annotation(number: int, image_id: int = 1, **changes: Any) -> dict[str, Any]:
+    """Return a COCO person, all 17 keypoints labelled on a grid inside the box 20,10,40,60."""
+    keypoints = [n for k in range(17) for n in (22 + 2 * k, 12 + 3 * k, 2)]
+    return {
+        "id": number,
+        "image_id": image_id,
+        "category_id": 1,
+        "iscrowd": 0,
+        "bbox": [20, 10, 40, 60],
+        "num_keypoints": 17,
+        "keypoints": keypoints,
+    } | changes
+
+
+def write_coco(
+    folder: Path, annotations: list[dict[str, Any]], images: int = 1, **changes: Any
+) -> Path:
+    """Write a look-alike of COCO: `images` PNGs of 100x80 pixels and their annotation file."""
+    folder.mkdir(parents=True, exist_ok=True)
+    listed = []
+    for k in range(1, images + 1):
+        pixels = np.random.default_rng(k).integers(0, 256, (80, 100, 3), np.uint8)
+        Image.fromarray(pixels).save(folder / f"{k:012d}.png")
+        listed.append({"id": k, "file_name": f"{k:012d}.png", "width": 100, "height": 80})
+    content = {"images": listed, "annotations": annotations, "categories": [CATEGORY]} | changes
+    path = folder / "person_keypoints_test.json"
+    path.write_text(json.dumps(content))
+    return path

