@@ -34,7 +34,7 @@ $(STAMP): requirements.lock pyproject.toml
 	  echo "make: '$(PYTHON)' has no venv module: on Debian, apt-get install python3-venv" >&2; exit 2; }
 	"$(PYTHON)" -m venv $(VENV)
 	$(BIN)/pip install --quiet -r requirements.lock
-	$(BIN)/pip install --quiet --no-deps -e .
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation -e .
 	@touch $@
 
 install: $(STAMP) ## make .venv
@@ -72,7 +72,7 @@ lock: ## write requirements.lock again from pyproject.toml
 	"$(PYTHON)" -m venv $(VENV)-lock
 	$(VENV)-lock/bin/pip install --quiet -e '.[dev]'
 	{ sed -n '/^#/p' requirements.lock; \
-	  $(VENV)-lock/bin/pip freeze --exclude-editable | sed 's/+cpu$$//'; } > requirements.lock.tmp
+	  $(VENV)-lock/bin/pip freeze --all --exclude-editable | grep -v -E '^(pip|wheel)==' | sed 's/+cpu$$//'; } > requirements.lock.tmp
 	mv requirements.lock.tmp requirements.lock
 	rm -rf $(VENV)-lock
 

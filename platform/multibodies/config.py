@@ -147,7 +147,7 @@ EMBEDDED: dict[str, Any] = {
     "model": {"width": 32, "pooling": "keypoints", "hidden": 512, "dropout": 0.1, "feedback": "mean", "activation": "relu", "freeze_trunk": True},
     "data": {"clutter": 0.35},
     "loss": {"heatmap": 8.0, "vertices_sampled": 256},
-    "stage1": {"steps": 18000, "batch_size": 32, "learning_rate": 1e-3, "warmup_steps": 300, "cosine": True},
+    "stage1": {"steps": 10000, "batch_size": 32, "learning_rate": 1e-3, "warmup_steps": 300, "cosine": True},
     "stage2": {
         "num_hypotheses": 50,
         "steps": 2500,

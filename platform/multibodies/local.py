@@ -1,12 +1,9 @@
-"""`--local`: a training on one device, without Ray. The same loop, recipe, checkpoints and result as
-the cluster's.
-"""
+"""`--local`: a training on one device without Ray; loop, recipe and result are the cluster's."""
 
 from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
@@ -14,10 +11,11 @@ from typing import Any
 
 import torch
 
-from multibodies import fitting, runs
+from multibodies import fitting, runs, states
 from multibodies.config import Config
 from multibodies.data.training_rows import open_source, read_rows
-from multibodies.fitting import OnReport, Recorder, StageName, Task
+from multibodies.fitting import StageName, Task
+from multibodies.recorder import OnReport, Recorder, shown
 from multibodies.training import Batch, Forward, TrainingState, epoch_batches, train
 
 RESUME = "checkpoints"
@@ -47,8 +45,9 @@ def fit_local(
         recipe = fitting.recipe_of(task, source)
         runs.claim(task.out, recipe)
         if runs.finished(task.out) is None:
-            shown = fitting.shown(task, on_report) if progress else nullcontext(on_report)
-            with shown as report:
+            steps = task.settings.steps
+            bar = shown(steps, stage, on_report) if progress else nullcontext(on_report)
+            with bar as report:
                 last = _run(task, read_rows(source), recipe, torch.device(device), report)
             fitting.conclude(task, last)
     return task.weights
@@ -65,9 +64,9 @@ def _run(
     folder = task.out / RESUME
     state = fitting.build_state(task)
     state.model.to(device)
-    newest = fitting.newest(folder)
+    newest = states.newest(folder)
     if newest is not None:
-        fitting.load_state(newest, state)
+        states.load_state(newest, state)
     journal = runs.Journal(task.out / runs.JOURNAL, state.step)
     batches = epoch_batches(
         {name: column.to(device) for name, column in rows.items()},
@@ -83,6 +82,18 @@ def _run(
         Recorder(task.settings, journal, on_report=on_report),
         partial(_save, folder, recipe),
     )
-    last = fitting.newest(folder)
+    last = states.newest(folder)
     assert last is not None, "the last step always saves a checkpoint"
     return last
+
+
+def _save(folder: Path, recipe: dict[str, Any], state: TrainingState) -> None:
+    """Write a checkpoint beside its place, put it there whole, drop all but the newest."""
+    place = folder / states.name_of(state.step)
+    temporary = folder / f"{place.name}.tmp"
+    shutil.rmtree(temporary, ignore_errors=True)
+    states.save_state(temporary, state, recipe)
+    shutil.rmtree(place, ignore_errors=True)
+    os.replace(temporary, place)
+    for old in states.states_in(folder)[:-KEPT]:
+        shutil.rmtree(old)

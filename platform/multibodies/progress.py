@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
-from typing import Self, TextIO, TypeVar
+from typing import NoReturn, Self, TextIO, TypeVar
 
 from tqdm import tqdm
 
@@ -35,7 +35,7 @@ class Progress:
         self._stream = stream if stream is not None else sys.stderr
         self._clock = clock
         self._started = self._printed = clock()
-        self._bar: tqdm[None] | None = None
+        self._bar: tqdm[NoReturn] | None = None
         if self._stream.isatty():
             self._bar = tqdm(
                 total=total, desc=label, unit=unit, file=self._stream, dynamic_ncols=True

@@ -1,8 +1,8 @@
 """A run's folder: which recipe owns it, what it reported, whether it is finished.
 
-    recipe.json     what is computed; another recipe in the same folder is refused
-    train.jsonl     one line per reported step, each step once however often the run was killed
-    finished.json   written last
+recipe.json     what is computed; another recipe in the same folder is refused
+train.jsonl     one line per reported step, each step once however often the run was killed
+finished.json   written last
 """
 
 from __future__ import annotations
@@ -76,12 +76,14 @@ def alone(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise UserError(f"{folder}: another process works here; wait for it or end it") from None
+            raise UserError(
+                f"{folder}: another process works here; wait for it or end it"
+            ) from None
         yield
 
 
 class Journal:
-    """Appends metrics by step. Opened at the step a run resumes from, it forgets what came later."""
+    """Appends metrics by step. Opened at the step that a run resumes from, it forgets the rest."""
 
     def __init__(self, path: Path, step: int = 0) -> None:
         self.path = path
@@ -95,7 +97,7 @@ class Journal:
 
 
 def read_journal(path: Path) -> list[dict[str, Any]]:
-    """Return a journal's lines, the last one per step, in the order of steps; a torn line is left out."""
+    """Return a journal's lines in the order of steps, one per step; a torn line is left out."""
     by_step = {line["step"]: line for line in Tail(path).new()}
     return [by_step[step] for step in sorted(by_step)]
 
@@ -140,18 +142,19 @@ def _follow(
 
 
 class Tail:
-    """Reads what was appended to a journal since the last look; starts over when it was rewritten."""
+    """Reads what a journal gained since the last look; starts over when it was rewritten."""
 
     def __init__(self, path: Path) -> None:
-        self.path, self.offset = path, 0
+        self.path, self.offset, self.inode = path, 0, 0
 
     def new(self) -> list[dict[str, Any]]:
         """Return the complete lines that are new."""
         if not self.path.exists():
             return []
         with self.path.open("rb") as file:
-            if file.seek(0, os.SEEK_END) < self.offset:
-                self.offset = 0
+            inode = os.fstat(file.fileno()).st_ino
+            if inode != self.inode:  # rewriting replaces the file
+                self.inode, self.offset = inode, 0
             file.seek(self.offset)
             whole = file.read().rpartition(b"\n")[0]
         self.offset += len(whole) + 1 if whole else 0
@@ -173,7 +176,7 @@ def write_record(path: Path, value: Mapping[str, Any]) -> None:
 
 
 def read_record(path: Path) -> dict[str, Any]:
-    """Read a JSON object. Raises UserError naming a file that is missing, damaged or another thing."""
+    """Read a JSON object. Raises UserError naming a file that is missing or damaged."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

@@ -27,7 +27,7 @@ Report = Callable[[int, dict[str, float]], None]
 class TrainingState:
     """All that a killed training needs to go on: the network, its optimiser, the steps done."""
 
-    model: nn.Module
+    model: Regressor
     optimizer: torch.optim.Optimizer
     step: int = 0
     history: list[dict[str, float]] = field(default_factory=list)

@@ -76,9 +76,8 @@ def test_left_is_positive_x_and_ankles_are_below_the_head() -> None:
 
 
 def test_coco_picks_have_the_names_of_coco() -> None:
-    coco = ("nose", "left eye", "right eye", "left ear", "right ear")
-    coco += tuple(f"{s} {p}" for p in ("shoulder", "elbow", "wrist") for s in ("left", "right"))
-    coco += tuple(f"{s} {p}" for p in ("hip", "knee", "ankle") for s in ("left", "right"))
+    paired = ("eye", "ear", "shoulder", "elbow", "wrist", "hip", "knee", "ankle")
+    coco = ["nose", *(f"{side} {part}" for part in paired for side in ("left", "right"))]
     for name, k in zip(coco, joints.COCO17_TO_J24, strict=True):
         assert spoken(joints.J24_NAMES[k]) == spoken(name)
 

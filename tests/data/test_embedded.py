@@ -187,8 +187,8 @@ def test_settings_reach_the_hard_variant(body: BodyArrays) -> None:
     def away(rows: Rows) -> float:
         return float((rows["joints_3d"][:, 19, 2] > rows["joints_3d"][:, 22:24, 2].mean(1)).mean())
 
-    assert away(easy) < 0.1
-    assert away(hard) > 0.3
+    assert away(easy) < 0.2
+    assert away(hard) > 0.35
 
 
 def test_no_clutter_is_a_plain_picture(body: BodyArrays) -> None:

@@ -24,7 +24,7 @@ UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {
     5: lambda a: a.transpose(1, 0, 2),
     6: lambda a: np.rot90(a, -1),
     7: lambda a: a.transpose(1, 0, 2)[::-1, ::-1],
-    8: lambda a: np.rot90(a),
+    8: lambda a: np.rot90(a, 1),
 }
 
 

@@ -1,7 +1,8 @@
 """Batches for Train workers from Ray Data: a small dataset whole in memory, a large one streamed.
 
-In memory, any number of workers sees the same global batches and a resumed run goes on with the very next one.
-Streamed, a worker sees its share in an order shuffled by seed, and a resumed run starts another pass.
+In memory, any number of workers sees the same global batches and a resumed run goes on with the
+very next one. Streamed, a worker sees its share in an order shuffled by seed, and a resumed run
+starts another pass.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ SHUFFLED_BATCHES = 16  # batches among which a streaming worker shuffles
 def read_source(source: Source, in_memory: bool) -> ray.data.Dataset:
     """Return the shards as a Ray dataset, read at once if it is to be held in memory.
 
-    Reading before the workers start means that workers on every CPU cannot starve the reads they wait for.
+    Read before the workers start, since workers on every CPU would starve the reads they wait for.
     """
     columns = source.columns if in_memory else source.columns[1:]
     paths = [str(path) for path in source.paths]
@@ -43,7 +44,9 @@ def data_config(in_memory: bool) -> DataConfig:
 
 def collect(shard: ray.data.DataIterator) -> Batch:
     """Read a whole iterator into memory, sorted by image_id."""
-    parts: list[dict[str, Any]] = list(shard.iter_batches(batch_size=BLOCK_ROWS, batch_format="numpy"))
+    parts: list[dict[str, Any]] = list(
+        shard.iter_batches(batch_size=BLOCK_ROWS, batch_format="numpy")
+    )
     return batch_of({name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
 
 
@@ -68,8 +71,11 @@ def for_worker(
     return batches
 
 
-def streamed(shard: ray.data.DataIterator, batch_size: int, seed: int) -> Callable[[int], Iterator[Batch]]:
-    """Return `batches(step)` over an iterator too large for memory: endless passes, each shuffled by seed.
+def streamed(
+    shard: ray.data.DataIterator, batch_size: int, seed: int
+) -> Callable[[int], Iterator[Batch]]:
+    """Return `batches(step)` over an iterator too large for memory: endless passes, shuffled by
+    seed.
 
     Raises UserError if the worker's share is smaller than one of its batches.
     """
@@ -86,6 +92,9 @@ def streamed(shard: ray.data.DataIterator, batch_size: int, seed: int) -> Callab
                 count += 1
                 yield batch
             if count == 0:
-                raise UserError(f"a worker's share has fewer rows than its batch of {batch_size}; use fewer workers")
+                raise UserError(
+                    f"a worker's share has fewer rows than its batch of {batch_size}; "
+                    "use fewer workers"
+                )
 
     return batches

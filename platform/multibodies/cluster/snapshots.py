@@ -1,4 +1,4 @@
-"""Ray Train's list of checkpoints, `checkpoint_manager_snapshot.json`: checked before a run resumes.
+"""Ray Train's list of checkpoints, `checkpoint_manager_snapshot.json`, checked before resuming.
 
 Ray writes it in place. Torn, or naming a checkpoint that is gone or damaged, it would block
 resuming although whole checkpoints lie beside it.
@@ -10,15 +10,9 @@ import json
 import shutil
 from pathlib import Path
 
-from multibodies.fitting import is_whole
+from multibodies.states import is_whole, newest, states_in
 
 SNAPSHOT = "checkpoint_manager_snapshot.json"
-PREFIX = "step-"
-
-
-def name_of(step: int) -> str:
-    """Return a checkpoint's folder name, which sorts by step."""
-    return f"{PREFIX}{step:08d}"
 
 
 def repair(folder: Path) -> Path | None:
@@ -30,13 +24,13 @@ def repair(folder: Path) -> Path | None:
     """
     listed = registered(folder / SNAPSHOT)
     if listed is not None and all(is_whole(folder / name) for name in listed):
-        for orphan in checkpoints_in(folder):
+        for orphan in states_in(folder):
             if orphan.name not in listed:
                 shutil.rmtree(orphan)
         return None
     if (folder / SNAPSHOT).exists():
         (folder / SNAPSHOT).replace(folder / f"{SNAPSHOT}.damaged")
-    return next((path for path in reversed(checkpoints_in(folder)) if is_whole(path)), None)
+    return newest(folder)
 
 
 def registered(path: Path) -> set[str] | None:
@@ -46,8 +40,3 @@ def registered(path: Path) -> set[str] | None:
         return {result["checkpoint_dir_name"] for result in content["checkpoint_results"]}
     except (OSError, ValueError, KeyError, TypeError):
         return None
-
-
-def checkpoints_in(folder: Path) -> list[Path]:
-    """Return the checkpoints' folders by step."""
-    return sorted(path for path in folder.glob(f"{PREFIX}*") if path.is_dir())

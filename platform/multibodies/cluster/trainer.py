@@ -1,4 +1,4 @@
-"""Training under Ray Train: the loop of training.py with workers, Ray Data, checkpoints and restarts.
+"""Training under Ray Train: training.py's loop with workers, Ray Data, checkpoints and restarts.
 
 A run's folder holds recipe.json, train.jsonl, ray/NAME/ (Ray's storage), weights/ and, at the end,
 finished.json. A killed worker restarts from the last registered checkpoint; a killed driver goes on
@@ -19,12 +19,13 @@ import torch
 from ray.train import Checkpoint, CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer, get_device, prepare_model
 
-from multibodies import fitting, runs
+from multibodies import fitting, runs, states
 from multibodies.cluster import batches, connect, snapshots
 from multibodies.config import Config
 from multibodies.data.training_rows import Source, open_source
 from multibodies.errors import UserError
-from multibodies.fitting import OnReport, Recorder, StageName, Task
+from multibodies.fitting import StageName, Task
+from multibodies.recorder import OnReport, Recorder, shown
 from multibodies.training import Forward, TrainingState, train
 
 MAX_FAILURES = 3
@@ -78,8 +79,9 @@ def fit(
         runs.claim(task.out, recipe)
         if runs.finished(task.out) is None:
             check_shares(task, source, execution.workers)
-            shown = fitting.shown(task, on_report) if progress else nullcontext(on_report)
-            with shown as report, runs.follow(task.out / runs.JOURNAL, report):
+            steps = task.settings.steps
+            bar = shown(steps, stage, on_report) if progress else nullcontext(on_report)
+            with bar as report, runs.follow(task.out / runs.JOURNAL, report):
                 checkpoint = run(task, name or stage, source, recipe, execution)
             with checkpoint.as_directory() as folder:
                 fitting.conclude(task, Path(folder))
@@ -173,9 +175,9 @@ def resume(state: TrainingState, fallback: Path | None) -> None:
     checkpoint = ray.train.get_checkpoint()
     if checkpoint is not None:
         with checkpoint.as_directory() as folder:
-            fitting.load_state(Path(folder), state)
+            states.load_state(Path(folder), state)
     elif fallback is not None:
-        fitting.load_state(fallback, state)
+        states.load_state(fallback, state)
 
 
 def report(recipe: dict[str, Any], recorder: Recorder, rank: int, state: TrainingState) -> None:
@@ -183,12 +185,12 @@ def report(recipe: dict[str, Any], recorder: Recorder, rank: int, state: Trainin
 
     Its name is its step, so that a step done again overwrites what a killed worker left.
     """
-    name, metrics = snapshots.name_of(state.step), {"step": state.step, **recorder.last}
+    name, metrics = states.name_of(state.step), {"step": state.step, **recorder.last}
     if rank:
         ray.train.report(metrics, checkpoint_dir_name=name)
         return
     with TemporaryDirectory() as folder:
-        fitting.save_state(Path(folder), state, recipe)
+        states.save_state(Path(folder), state, recipe)
         checkpoint = Checkpoint.from_directory(folder)
         ray.train.report(metrics, checkpoint, checkpoint_dir_name=name)
 

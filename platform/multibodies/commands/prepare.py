@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from multibodies.commands import common
 
 if TYPE_CHECKING:
-    from multibodies.cluster.prepare import Plan
+    from multibodies.data.plan import Plan
 
 HELP = "raw files or the embedded generator -> Parquet shards"
 
@@ -25,21 +25,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--limit", type=common.positive, help="at most so many rows per split")
     parser.add_argument("--coco", type=Path, help="COCO keypoint annotations, a file or its folder")
     parser.add_argument("--image-root", type=Path, help="COCO's images, if not beside them")
+    parser.add_argument(
+        "--min-visible",
+        type=int,
+        default=12,
+        help="COCO people with so many of keypoints 5..16 labelled (default: %(default)s)",
+    )
     common.add_config(parser)
     common.add_dry_run(parser)
 
 
 def run(args: argparse.Namespace) -> None:
     """Resolve the plan; print it, or write what is missing of it."""
-    from multibodies.cluster.prepare import make_plan, write_dataset
+    from multibodies.cluster.prepare import write_dataset
+    from multibodies.data.plan import CocoSource, make_plan
 
-    plan = make_plan(
-        common.config_from(args),
-        args.splits,
-        args.limit,
-        coco=args.coco,
-        image_root=args.image_root,
-    )
+    source = None
+    if args.coco is not None:
+        source = CocoSource(args.coco, args.image_root, args.min_visible)
+    plan = make_plan(common.config_from(args), args.splits, args.limit, source)
     if args.dry_run:
         return _show(plan, args.out)
     manifest = write_dataset(plan, args.out)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import io
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,9 +105,11 @@ def _read(file: Path) -> tuple[dict[str, np.ndarray], str]:
     except OSError as error:
         raise UserError(f"{file}: cannot read the body model: {error.strerror}") from None
     try:
-        with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-            arrays = {key: archive[key] for key in archive.files}
-    except (ValueError, zipfile.BadZipFile, AttributeError, EOFError, OSError) as error:
+        archive = np.load(io.BytesIO(data), allow_pickle=False)
+        if not isinstance(archive, np.lib.npyio.NpzFile):
+            raise ValueError("it is one bare array")
+        arrays = {key: archive[key] for key in archive.files}
+    except (ValueError, zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
         raise UserError(
             f"{file}: not an .npz of plain arrays ({error}); pickles (SMPL's .pkl) are never read, "
             "convert it on a machine you trust"

@@ -11,13 +11,11 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from multibodies.core.hartigan import Problems, energies, hartigan, lloyd, seed_clusters, uniform_table
+from multibodies.core.hartigan import hartigan, make_problems, seed_clusters, uniform_table
 from multibodies.errors import UserError
 
 LEAST_WEIGHT = 1e-8  # of the heaviest: what a hypothesis of weight 0 counts for while clusters form
 TIE = 1e-5  # two hypotheses within this share of the smaller squared distance are equally near
-LLOYD=3
-KEEP=2
 CHUNK = 2**22  # numbers in the largest intermediate tensor
 
 
@@ -131,23 +129,15 @@ def quantise(
     return Quantised(values[image, index], clusters, index)
 
 
-def _kmeans_chunk(points: Tensor, weights: Tensor, uniform: Tensor, iterations: int) -> Clusters:
+def _kmeans_chunk(points: Tensor, weights: Tensor, uniform: Tensor, moves: int) -> Clusters:
     """`kmeans` of one chunk of images in float64, with the uniform numbers [R, N]."""
     restarts, n = uniform.shape
-    total = weights.sum(1, keepdim=True)
-    share = (weights / total).clamp(min=LEAST_WEIGHT / points.shape[1])
-    centred = points - (share[:, None] @ points) / share.sum(1)[:, None, None]
-    image = torch.arange(len(points), device=points.device).repeat_interleave(restarts)
-    problems = Problems(centred @ centred.mT, share, image)
+    share = (weights / weights.sum(1, keepdim=True)).clamp(min=LEAST_WEIGHT / points.shape[1])
+    problems = make_problems(points, share, restarts)
     label = seed_clusters(problems, uniform.to(points.device).repeat(len(points), 1))
-    for _ in range(min(LLOYD, iterations)):
-        label = lloyd(problems, label, n)
-    best = energies(problems, label, n).view(-1, restarts).topk(min(KEEP, restarts), largest=False).indices
-    best = (best + restarts * torch.arange(len(best), device=best.device)[:, None]).flatten()
-    problems = problems.of(best)
-    label = hartigan(problems, label[best], n, iterations)
-    best = energies(problems, label, n).view(len(points), -1).argmin(1)
-    label = label.view(len(points), -1, points.shape[1])[torch.arange(len(points), device=points.device), best]
+    label, energy = hartigan(problems, label, n, moves)
+    best = energy.view(-1, restarts).argmin(1)
+    label = label.view(len(points), restarts, -1)[torch.arange(len(points), device=points.device), best]
     return _describe(points, weights, _heaviest_first(label, weights, n), n)
 
 

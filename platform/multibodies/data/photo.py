@@ -13,19 +13,10 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from multibodies.errors import UserError
 
 # Named, because Pillow would also start Ghostscript for an EPS file that calls itself .jpg.
-FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "TIFF")
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
 MAX_PIXELS = 80_000_000
-DAMAGED = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    EOFError,
-    IndexError,
-    KeyError,
-    TypeError,
-    struct.error,
-    MemoryError,
-)
+# All of these came out of Pillow on flipped bytes; TypeError from the dpi in an EXIF block.
+DAMAGED = (OSError, SyntaxError, ValueError, TypeError, EOFError, struct.error)
 
 
 def load_photo(path: str | Path) -> npt.NDArray[np.uint8]:
@@ -39,6 +30,7 @@ def load_photo(path: str | Path) -> npt.NDArray[np.uint8]:
         raise UserError(f"{path}: no such image file")
     try:
         with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a broken EXIF tag is no reason to refuse the pixels
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path, formats=FORMATS) as image:
                 return _decode(image, path)

@@ -1,7 +1,8 @@
-"""What a training reads of a dataset: verified shards of images, or of cached features, and their labels. No Ray.
+"""What a training reads of a dataset: verified shards of images, or of cached features, with their
+labels. No Ray.
 
-Shapes: B row, S side of the crop in pixels, F features. A dataset of images has `image` uint8 [B, S, S, 3], one of
-features `features` [B, F]; both have the labels.
+Shapes: B row, S side of the crop in pixels, F features. A dataset of images has `image` uint8
+[B, S, S, 3], one of features `features` [B, F]; both have the labels.
 """
 
 from __future__ import annotations
@@ -30,8 +31,8 @@ FEATURES = "features"
 class Source:
     """The verified shards of one split.
 
-    pixels: "image" or "features"; made_by: the identity of the checkpoint that made the features, None for images;
-    size: bytes in memory; fingerprint: 16 hex digits of the shards' checksums.
+    pixels: "image" or "features"; made_by: the identity of the checkpoint that made the features,
+    None for images; size: bytes in memory; fingerprint: 16 hex digits of the shards' checksums.
     """
 
     paths: tuple[Path, ...]
@@ -50,8 +51,8 @@ class Source:
 def open_source(folder: str | Path, split: str) -> Source:
     """Verify a split and describe it.
 
-    Raises UserError naming a missing or damaged shard, an unknown split, a manifest of another schema version, or a
-    split without rows.
+    Raises UserError naming a missing or damaged shard, an unknown split, a manifest of another
+    schema version, or a split without rows.
     """
     manifest = verify(folder, [split])
     shards = [shard for shard in manifest.shards(split) if shard.rows]
@@ -66,13 +67,16 @@ def open_source(folder: str | Path, split: str) -> Source:
 
 
 def made_by_checkpoint(manifest: Manifest) -> str | None:
-    """Return the identity of the checkpoint that made a dataset of features; None for one of images."""
+    """Return the identity of the checkpoint that made a dataset's features; None if of images."""
     recipe = manifest.recipe.get(FEATURES)
     return None if recipe is None else str(recipe["checkpoint"])
 
 
 def row_size(path: Path, pixels: str) -> int:
-    """Return the bytes of one row's pixels and labels in memory. Raises UserError on a column that is missing."""
+    """Return the bytes of one row's pixels and labels in memory.
+
+    Raises UserError on a column that is missing.
+    """
     schema = pq.read_schema(path)
     for name in ("image_id", pixels, *LABELS):
         if name not in schema.names:
@@ -82,8 +86,8 @@ def row_size(path: Path, pixels: str) -> int:
 
 def _value_size(kind: pa.DataType) -> int:
     if isinstance(kind, pa.FixedShapeTensorType):
-        return int(np.prod(kind.shape)) * kind.value_type.bit_width // 8
-    return max(1, kind.bit_width // 8)
+        return int(np.prod(kind.shape)) * int(kind.value_type.bit_width) // 8
+    return max(1, int(kind.bit_width) // 8)
 
 
 def read_rows(source: Source) -> dict[str, Tensor]:
@@ -99,4 +103,6 @@ def batch_of(rows: Mapping[str, Any]) -> dict[str, Tensor]:
     """
     order = np.argsort(rows["image_id"], kind="stable")
     kept = {name: column for name, column in rows.items() if name != "image_id"}
-    return {name: torch.from_numpy(np.ascontiguousarray(column[order])) for name, column in kept.items()}
+    return {
+        name: torch.from_numpy(np.ascontiguousarray(column[order])) for name, column in kept.items()
+    }

@@ -48,12 +48,17 @@ def table2(
         "effects": named,
         "more_effects": [record for record in found if record["effect"] not in MAIN],
         "effects_per_seed": effects_per_seed(frame),
-        "ours": {"flow_weights": sorted(set(frame["flow_weight"]) - set(PAPER_WEIGHTS))},
+        "ours": {"flow_weights": _our_weights(frame)},
         "images": {name: _images(frame, name) for name in datasets_of(frame)},
         "bootstrap_samples": samples,
         "definitions": DEFINITIONS,
         "provenance": dict(provenance),
     }
+
+
+def _our_weights(frame: pd.DataFrame) -> list[float]:
+    found = {float(weight) for weight in frame["flow_weight"].unique()}
+    return sorted(found - set(PAPER_WEIGHTS))
 
 
 def _images(frame: pd.DataFrame, dataset: str) -> int:

@@ -1,0 +1,82 @@
+"""Train the regressor: stage 1 (one hypothesis), then stage 2 (best of M, from stage 1).
+
+The finished weights lie in OUT/weights. Started again after a kill, it goes on from the last
+checkpoint; a folder of another recipe is refused.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from multibodies.commands import common
+
+if TYPE_CHECKING:
+    from multibodies.config import Config
+    from multibodies.fitting import StageName
+
+HELP = "shards -> regressor"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    parser.add_argument("--data", type=Path, required=True, help="a prepared dataset")
+    parser.add_argument("--out", type=Path, required=True, help="the training's folder")
+    parser.add_argument("--stage", choices=("1", "2"), default="1", help="(default: %(default)s)")
+    parser.add_argument(
+        "--from", dest="start_from", type=Path, metavar="WEIGHTS", help="stage 1's weights"
+    )
+    parser.add_argument("--split", default="lab-train", help="(default: %(default)s)")
+    parser.add_argument("--local", action="store_true", help="one device, this process, no Ray")
+    common.add_workers(parser)
+    common.add_config(parser)
+    common.add_dry_run(parser)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Print the plan, or train and say where the weights are."""
+    config = common.config_from(args)
+    stage: StageName = "stage1" if args.stage == "1" else "stage2"
+    weights = _plan(args, config, stage) if args.dry_run else _train(args, config, stage)
+    print(weights)
+
+
+def _plan(args: argparse.Namespace, config: Config, stage: StageName) -> str:
+    from multibodies import runs
+    from multibodies.data.training_rows import open_source
+    from multibodies.fitting import Task
+
+    task = Task(config, stage, args.data, args.out, args.start_from, args.split)
+    rows = open_source(task.dataset, task.split).rows
+    steps, batch = task.settings.steps, task.settings.batch_size
+    common.show_settings(config, "model", "loss", stage)
+    state = "finished" if runs.finished(task.out) else f"{steps} steps of {batch} rows"
+    return f"{task.out}: {state}, from {rows} rows of {task.split}"
+
+
+def _train(args: argparse.Namespace, config: Config, stage: StageName) -> Path:
+    if args.local:
+        from multibodies.local import fit_local
+
+        return fit_local(
+            config,
+            stage,
+            args.data,
+            args.out,
+            start_from=args.start_from,
+            split=args.split,
+            device="cuda" if args.gpu else "cpu",
+        )
+    from multibodies.cluster.trainer import fit
+
+    return fit(
+        config,
+        stage,
+        args.data,
+        args.out,
+        start_from=args.start_from,
+        workers=args.workers,
+        gpus=int(args.gpu),
+        split=args.split,
+    )

@@ -1,0 +1,95 @@
+"""A run folder -> table2.{json,md,html} and figures/."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from multibodies.files import write_bytes
+from multibodies.report import figures, sections
+from multibodies.report.diagnostics import diagnostics_section
+from multibodies.report.html import html
+from multibodies.report.markdown import markdown, terminal
+from multibodies.report.page import Figure, Page, Section
+from multibodies.report.records import datasets_of, read_per_image
+from multibodies.report.tables import table2
+
+PER_IMAGE, DIAGNOSTICS, FIGURES, STEM = (
+    "per_image.parquet",
+    "diagnostics.parquet",
+    "figures",
+    "table2",
+)
+
+
+def write_report(
+    run_dir: str | Path,
+    provenance: Mapping[str, Any],
+    *,
+    samples: int = 2000,
+    extra: Sequence[Figure] = (),
+) -> Page:
+    """Write the report of a run from its per_image.parquet; return the page for the terminal.
+
+    `provenance` needs `profile` (see `tables.table2`). `extra` figures, such as the gallery or
+    training curves, go on the page too. Raises UserError on missing or incomplete records.
+    """
+    run_dir = Path(run_dir)
+    per_image = read_per_image(run_dir / PER_IMAGE)
+    summary = table2(per_image, provenance, samples)
+    drawn = _draw(run_dir / FIGURES, per_image, summary, samples)
+    page = table2_page(summary, [*drawn, *extra], _diagnostics(run_dir))
+    write_page(run_dir, page)
+    text = json.dumps(summary, indent=1, allow_nan=False, default=str)
+    write_bytes(run_dir / f"{STEM}.json", text.encode())
+    return page
+
+
+def write_page(run_dir: Path, page: Page) -> None:
+    """Write a page as Markdown and HTML."""
+    write_bytes(run_dir / f"{STEM}.md", markdown(page, run_dir).encode())
+    write_bytes(run_dir / f"{STEM}.html", html(page).encode())
+
+
+def table2_page(
+    summary: Mapping[str, Any], drawn: Iterable[Figure], diagnostics: pd.DataFrame | None
+) -> Page:
+    """Arrange the page: our tables, figures, diagnostics; then the paper's numbers, set apart."""
+    names = list(summary["images"])
+    found = [
+        *(sections.result_section(summary, name) for name in names),
+        *(sections.effect_section(summary, name) for name in names),
+        Section("Figures", tuple(drawn)),
+        *([diagnostics_section(diagnostics)] if diagnostics is not None else []),
+        sections.gain_section(summary),
+        sections.paper_section(summary),
+        sections.provenance_section(summary),
+    ]
+    return Page(f"Table 2, profile '{summary['profile']}'", tuple(found))
+
+
+def show(page: Page) -> str:
+    """Return the page as text for the terminal, without figures and provenance."""
+    kept = tuple(section for section in page.sections if section.title != "Provenance")
+    return terminal(Page(page.title, kept))
+
+
+def _diagnostics(run_dir: Path) -> pd.DataFrame | None:
+    path = run_dir / DIAGNOSTICS
+    return pd.read_parquet(path) if path.exists() else None
+
+
+def _draw(
+    folder: Path, per_image: pd.DataFrame, summary: Mapping[str, Any], samples: int
+) -> list[Figure]:
+    datasets = " and ".join(datasets_of(per_image))
+    curves = figures.save(figures.mpjpe_curves(per_image, samples), folder / "mpjpe_n.png")
+    drawn = [Figure(curves, f"MPJPE-n on {datasets}; bars: 95 % interval of the mean over images")]
+    if summary["effects"]:
+        forest = figures.save(figures.effects_forest(summary["effects"]), folder / "effects.png")
+        drawn.append(Figure(forest, "Effects with paired 95 % intervals; left of 0 helps"))
+    return drawn

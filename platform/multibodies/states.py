@@ -1,0 +1,70 @@
+"""Resumable checkpoints: one folder per step, model/ and optimizer/ in safetensors. No Ray."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from multibodies.checkpoints import load_into, load_module, save_module
+from multibodies.config import fingerprint
+from multibodies.errors import UserError
+from multibodies.training import TrainingState, optimizer_tensors, restore_optimizer
+
+MODEL, OPTIMIZER, PREFIX = "model", "optimizer", "step-"
+
+
+def save_state(folder: Path, state: TrainingState, recipe: Mapping[str, Any]) -> None:
+    """Write a checkpoint. Raises UserError when the disk refuses."""
+    save_module(folder / MODEL, state.model.state_dict(), meta_of(state, recipe))
+    save_module(folder / OPTIMIZER, optimizer_tensors(state.optimizer), {"step": state.step})
+
+
+def load_state(folder: Path, state: TrainingState) -> None:
+    """Put a checkpoint into a freshly built state.
+
+    Raises UserError if a file is missing, damaged or belongs to another network.
+    """
+    tensors, meta = load_module(folder / MODEL)
+    moments, _ = load_module(folder / OPTIMIZER)
+    load_into(state.model, tensors, folder / MODEL)
+    restore_optimizer(state.optimizer, moments)
+    state.step = int(meta["step"])
+
+
+def meta_of(state: TrainingState, recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a checkpoint says of itself: network, step, seed, recipe, fingerprints."""
+    stage = recipe["stage"]
+    return {
+        "spec": state.model.spec.to_json(),
+        "stage": stage,
+        "step": state.step,
+        "seed": recipe[stage]["seed"],
+        "data": recipe["data"],
+        "fingerprint": fingerprint(dict(recipe)),
+        "recipe": dict(recipe),
+    }
+
+
+def is_whole(folder: Path) -> bool:
+    """Tell whether a checkpoint is complete and undamaged."""
+    try:
+        steps = [load_module(folder / part)[1]["step"] for part in (MODEL, OPTIMIZER)]
+    except UserError:
+        return False
+    return bool(steps[0] == steps[1])
+
+
+def name_of(step: int) -> str:
+    """Return a checkpoint's folder name, which sorts by step."""
+    return f"{PREFIX}{step:08d}"
+
+
+def states_in(folder: Path) -> list[Path]:
+    """Return the checkpoints' folders below `folder`, by step, whole or not."""
+    return sorted(path for path in folder.glob(f"{PREFIX}*") if path.is_dir())
+
+
+def newest(folder: Path) -> Path | None:
+    """Return the whole checkpoint with the most steps, or None."""
+    return next((path for path in reversed(states_in(folder)) if is_whole(path)), None)
