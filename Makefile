@@ -10,8 +10,8 @@ VENV  := .venv
 BIN   := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-# One run shares the machine's cores between a few processes: keep each one's thread pool small.
-export OMP_NUM_THREADS ?= 2
+# Ray gives every task one core, so a process has one thread unless it asks for more.
+export OMP_NUM_THREADS ?= 1
 export OMP_WAIT_POLICY ?= PASSIVE
 export RAY_USAGE_STATS_ENABLED := 0
 export MLFLOW_DISABLE_TELEMETRY := true

@@ -10,16 +10,23 @@ from typing import Any
 
 import pytest
 
-PLATFORM = str(Path(__file__).resolve().parents[1] / "platform")
+TESTS = Path(__file__).resolve().parent
+SOURCES = [str(TESTS.parent / "platform"), str(TESTS)]
 
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # Ray binds to loopback only
-# Ray workers and subprocesses find the package as this process does.
-os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [PLATFORM, os.environ.get("PYTHONPATH")]))
-if PLATFORM not in sys.path:
-    sys.path.insert(0, PLATFORM)
+# Ray workers and subprocesses find the package, and the builders that tests share, as we do.
+_old = os.environ.get("PYTHONPATH")
+os.environ["PYTHONPATH"] = os.pathsep.join([*SOURCES, *([_old] if _old else [])])
+sys.path[:0] = [source for source in SOURCES if source not in sys.path]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Every warning is an error but those that Ray raises about itself and its processes."""
+    for line in (r"ignore::Warning:ray[.].*", r"ignore:subprocess \d+ is still:ResourceWarning"):
+        config.addinivalue_line("filterwarnings", line)
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from multibodies.data.schema import COLUMNS, shape_of
+from multibodies.config import DataConfig
+from multibodies.data.plan import Plan
+from multibodies.data.schema import COLUMNS, SCHEMA_VERSION, shape_of
+from multibodies.data.tasks import Made, RowMaker, ShardTask, plan_split
 
 SIDE = 16
 CATEGORY = {"id": 1, "name": "person", "supercategory": "person"}
@@ -69,16 +72,37 @@ def annotation(number: int, image_id: int = 1, **changes: Any) -> dict[str, Any]
 
 
 def write_coco(
-    folder: Path, annotations: list[dict[str, Any]], images: int = 1, **changes: Any
+    folder: Path,
+    annotations: list[dict[str, Any]],
+    images: int = 1,
+    changes: dict[str, Any] | None = None,
 ) -> Path:
-    """Write a look-alike of COCO: `images` PNGs of 100x80 pixels and their annotation file."""
+    """Write a look-alike of COCO: `images` PNGs of 100x80 pixels and their annotation file.
+
+    `changes` replace top-level keys of that file.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     listed = []
     for k in range(1, images + 1):
         pixels = np.random.default_rng(k).integers(0, 256, (80, 100, 3), np.uint8)
         Image.fromarray(pixels).save(folder / f"{k:012d}.png")
         listed.append({"id": k, "file_name": f"{k:012d}.png", "width": 100, "height": 80})
-    content = {"images": listed, "annotations": annotations, "categories": [CATEGORY]} | changes
+    content = {"images": listed, "annotations": annotations, "categories": [CATEGORY]}
     path = folder / "person_keypoints_test.json"
-    path.write_text(json.dumps(content))
+    path.write_text(json.dumps(content | (changes or {})))
     return path
+
+
+def sample_maker(task: ShardTask) -> Made:
+    """Make a task's rows out of `sample_rows`; here, where a Ray worker can import it."""
+    return sample_rows(task.count, task.start, task.split), []
+
+
+def sample_plan(
+    rows: dict[str, int], per_shard: int, make: RowMaker = sample_maker, seed: int = 0
+) -> Plan:
+    """Return a plan of small splits, made by `make`."""
+    data = DataConfig(image_size=SIDE, rows_per_shard=per_shard, seed=seed)
+    recipe = {"schema_version": SCHEMA_VERSION, "data": data.model_dump(mode="json")}
+    tasks = [task for split, count in rows.items() for task in plan_split(split, count, per_shard)]
+    return Plan(recipe, tuple(tasks), make, SIDE, {})

@@ -26,11 +26,17 @@ from multibodies.core.prior import PriorSpec, SkeletonPrior
 from multibodies.core.regressor import Regressor, RegressorSpec
 from multibodies.errors import UserError
 
-STATE = {"a": torch.arange(6.0).view(2, 3), "step": torch.tensor(7), "flags": torch.tensor([True, False])}
+STATE = {
+    "a": torch.arange(6.0).view(2, 3),
+    "step": torch.tensor(7),
+    "flags": torch.tensor([True, False]),
+}
 
 
 def tiny_regressor(hypotheses: int = 3) -> Regressor:
-    spec = RegressorSpec(width=8, hidden=16, pooling="keypoints", feedback="mean", num_hypotheses=hypotheses)
+    spec = RegressorSpec(
+        width=8, hidden=16, pooling="keypoints", feedback="mean", num_hypotheses=hypotheses
+    )
     return Regressor(spec).eval()
 
 
@@ -78,10 +84,14 @@ def test_prior_is_the_same_density_after_loading(tmp_path: Path) -> None:
     save_module(tmp_path, prior.state_dict(), {"spec": spec.to_json()})
     skeletons = torch.randn(4, 24, 3)
     with torch.no_grad():
-        torch.testing.assert_close(load_prior(tmp_path).log_prob(skeletons), prior.log_prob(skeletons), rtol=0, atol=0)
+        torch.testing.assert_close(
+            load_prior(tmp_path).log_prob(skeletons), prior.log_prob(skeletons), rtol=0, atol=0
+        )
 
 
-def test_a_crash_while_writing_keeps_the_old_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_crash_while_writing_keeps_the_old_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     save_module(tmp_path, STATE, {"step": 1})
     before = (tmp_path / WEIGHTS).read_bytes()
 
@@ -103,7 +113,10 @@ def test_numbers_that_json_lacks_are_refused(tmp_path: Path) -> None:
 
 
 def _without(name: str) -> Callable[[dict[str, Tensor]], None]:
-    return lambda state: state.pop(name) and None
+    def change(state: dict[str, Tensor]) -> None:
+        del state[name]
+
+    return change
 
 
 def _with(name: str, tensor: Tensor) -> Callable[[dict[str, Tensor]], None]:
@@ -115,7 +128,10 @@ def _with(name: str, tensor: Tensor) -> Callable[[dict[str, Tensor]], None]:
     [
         (_without("head.fc2.bias"), "no tensor 'head.fc2.bias'"),
         (_with("head.extra", torch.zeros(1)), "'head.extra' has no place in the network"),
-        (_with("head.fc2.bias", torch.zeros(5)), r"'head.fc2.bias' has shape \(5,\), expected \(16,\)"),
+        (
+            _with("head.fc2.bias", torch.zeros(5)),
+            r"'head.fc2.bias' has shape \(5,\), expected \(16,\)",
+        ),
     ],
 )
 def test_tensors_that_do_not_fit_are_named(

@@ -33,7 +33,9 @@ def test_a_full_disk_is_one_clear_error(tmp_path: Path, monkeypatch: pytest.Monk
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(UserError, match=r"a\.bin: cannot be written \(No space left on device\); free space"):
+    with pytest.raises(
+        UserError, match=r"a\.bin: cannot be written \(No space left on device\); free space"
+    ):
         write_bytes(tmp_path / "a.bin", b"new")
     assert list(tmp_path.iterdir()) == []
 

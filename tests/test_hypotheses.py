@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from stored_samples import random_stored
 
 from multibodies.errors import UserError
 from multibodies.hypotheses import SHAPES, hypotheses_schema, read_hypotheses, write_hypotheses
+from stored_samples import random_stored
 
 
 @pytest.mark.parametrize(("images", "hypotheses"), [(5, 4), (1, 4), (4, 1), (1, 1)])
@@ -39,10 +39,14 @@ def test_nothing_is_left_beside_the_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", SHAPES)
-def test_a_number_that_is_not_finite_is_refused_by_file_and_image(tmp_path: Path, name: str) -> None:
+def test_a_number_that_is_not_finite_is_refused_by_file_and_image(
+    tmp_path: Path, name: str
+) -> None:
     stored = random_stored(3, 4)
     stored.arrays()[name][1].flat[-1] = np.nan
-    with pytest.raises(UserError, match=rf"part\.parquet: '{name}' of image 'wild-001' is not finite"):
+    with pytest.raises(
+        UserError, match=rf"part\.parquet: '{name}' of image 'wild-001' is not finite"
+    ):
         write_hypotheses(tmp_path / "part.parquet", stored)
     assert list(tmp_path.iterdir()) == []
 

@@ -8,6 +8,8 @@ import re
 import subprocess
 import sys
 import tomllib
+from collections.abc import Mapping
+from functools import cache
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -56,18 +58,18 @@ def test_lock_holds_every_direct_dependency() -> None:
 
 
 def test_imports_are_direct_dependencies() -> None:
-    owners = packages_distributions()
     known = declared(PROJECT["dependencies"]) | declared(PROJECT["optional-dependencies"]["build"])
     found = {
-        name: {normal(owner) for owner in owners.get(name, [name])}
+        name: {normal(owner) for owner in owners().get(name, [name])}
         for name in imported(ROOT / "platform")
     }
     assert {name for name, owner in found.items() if not owner & known} == set()
 
 
 def test_direct_dependencies_are_imported() -> None:
-    owners = packages_distributions()
-    used = {normal(owner) for name in imported(ROOT / "platform") for owner in owners.get(name, [])}
+    used = {
+        normal(owner) for name in imported(ROOT / "platform") for owner in owners().get(name, [])
+    }
     assert declared(PROJECT["dependencies"]) - used == set()
 
 
@@ -79,6 +81,12 @@ def test_platform_is_no_package() -> None:
 def test_version_is_said_once() -> None:
     source = (ROOT / "platform" / "multibodies" / "__init__.py").read_text()
     assert f'__version__ = "{PROJECT["version"]}"' in source
+
+
+@cache
+def owners() -> Mapping[str, list[str]]:
+    """Return the distributions that each top-level package comes from."""
+    return packages_distributions()
 
 
 def make(*arguments: str, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:

@@ -1,4 +1,6 @@
-"""Scoring against a naive loop: every partition is tried, every mean and rotation is found another way."""
+"""Scoring against a naive loop: every partition is tried, every mean and rotation is found another
+way.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,6 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from scipy.spatial.transform import Rotation
-from stored_samples import random_rows, random_stored
 
 from multibodies.config import EvaluationConfig
 from multibodies.core.joints import H36M_TO_J14
@@ -19,6 +20,7 @@ from multibodies.errors import UserError
 from multibodies.hypotheses import StoredHypotheses
 from multibodies.scoring import Cell, Scores, score_hypotheses
 from multibodies.truth import truth_from_rows
+from stored_samples import random_rows, random_stored
 
 IMAGES, M, SIZE = 4, 5, 32
 ALPHAS, NS = (0.0, 0.1, 1.0), (1, 2, 3, 5)
@@ -29,7 +31,9 @@ def partitions(m: int, n: int) -> Iterator[list[list[int]]]:
     """Every way to split m hypotheses into n clusters, none of them empty."""
     for labels in itertools.product(range(n), repeat=m):
         first = [labels.index(k) for k in range(n) if k in labels]
-        if len(first) == n and first == sorted(first):  # each way once, whatever the clusters' order
+        if len(first) == n and first == sorted(
+            first
+        ):  # each way once, whatever the clusters' order
             yield [[i for i in range(m) if labels[i] == k] for k in range(n)]
 
 
@@ -39,7 +43,9 @@ def mean(points: Array, weights: Array, members: list[int]) -> Array:
 
 def energy(points: Array, weights: Array, clusters: list[list[int]]) -> float:
     return sum(
-        float(weights[i] * ((points[i] - mean(points, weights, c)) ** 2).sum()) for c in clusters for i in c
+        float(weights[i] * ((points[i] - mean(points, weights, c)) ** 2).sum())
+        for c in clusters
+        for i in c
     )
 
 
@@ -57,7 +63,9 @@ def aligned(pred: Array, truth: Array) -> Array:
 class Naive:
     """One image, one flow weight."""
 
-    def __init__(self, stored: StoredHypotheses, rows: dict[str, Array], image: int, alpha: float) -> None:
+    def __init__(
+        self, stored: StoredHypotheses, rows: dict[str, Array], image: int, alpha: float
+    ) -> None:
         powers = [np.exp(alpha * float(d)) for d in stored.log_density[image]]
         self.weights = np.array(powers) / sum(powers)
         self.j24 = stored.joints_j24[image].astype(np.float64)
@@ -74,11 +82,15 @@ class Naive:
         return least[1], least[0]
 
     def outputs(self, n: int, representative: str) -> list[tuple[Array, Array]]:
-        """Return (j14, j24) of every representative; of two equally near medoids the heavier, then the earlier."""
+        """Return (j14, j24) of every representative; of two equally near medoids the heavier, then
+        the earlier.
+        """
         out = []
         for members in self.best_clusters(n)[0]:
             if representative == "centroid":
-                out.append((mean(self.j14, self.weights, members), mean(self.j24, self.weights, members)))
+                out.append(
+                    (mean(self.j14, self.weights, members), mean(self.j24, self.weights, members))
+                )
                 continue
             centre = mean(self.j24, self.weights, members)
             far = {i: round(float(((self.j24[i] - centre) ** 2).sum()), 9) for i in members}
@@ -93,7 +105,9 @@ class Naive:
         if selection == "strict":
             return min(mpjpe), min(re)
         truth = self.truth24[:, :3] - self.truth24[2:4, :3].mean(0)
-        cost = [float((self.truth24[:, 3] * ((j24 - truth) ** 2).sum(1)).sum()) for _, j24 in outputs]
+        cost = [
+            float((self.truth24[:, 3] * ((j24 - truth) ** 2).sum(1)).sum()) for _, j24 in outputs
+        ]
         best = cost.index(min(cost))
         return mpjpe[best], re[best]
 
@@ -148,26 +162,37 @@ def test_diagnostics_equal_a_naive_loop(stored: StoredHypotheses, rows: dict[str
         assert record["best_hypothesis"] == int(np.argmin(mpjpe))
         np.testing.assert_allclose(record["oracle_mpjpe_mm"], min(mpjpe), rtol=1e-9)
         np.testing.assert_allclose(record["oracle_re_mm"], min(re), rtol=1e-6)
-        np.testing.assert_allclose(record["effective_number"], 1 / sum(w * w for w in naive.weights), rtol=1e-9)
+        np.testing.assert_allclose(
+            record["effective_number"], 1 / sum(w * w for w in naive.weights), rtol=1e-9
+        )
         for n in NS:
-            np.testing.assert_allclose(record[f"energy_n{n}_m2"], naive.best_clusters(n)[1], rtol=1e-6, atol=1e-12)
+            np.testing.assert_allclose(
+                record[f"energy_n{n}_m2"], naive.best_clusters(n)[1], rtol=1e-6, atol=1e-12
+            )
         assert record["occlusion"] == rows["occlusion"][image]
 
 
-def test_spread_of_hypotheses_equals_a_naive_loop(stored: StoredHypotheses, rows: dict[str, Array]) -> None:
+def test_spread_of_hypotheses_equals_a_naive_loop(
+    stored: StoredHypotheses, rows: dict[str, Array]
+) -> None:
     for record in scores_of(stored, rows).diagnostics.to_pylist():
         image = stored.image_id.index(record["image_id"])
         truth, points = rows["keypoints_2d"][image], stored.keypoints_2d_pred[image]
         joints = stored.joints_j24[image].astype(np.float64)
         visible = [k for k in range(24) if truth[k, 2] > 0]
-        error = np.mean([np.linalg.norm(points[m, k] - truth[k, :2]) for m in range(M) for k in visible])
+        error = np.mean(
+            [np.linalg.norm(points[m, k] - truth[k, :2]) for m in range(M) for k in visible]
+        )
         spread = [
-            1000 * np.mean([np.linalg.norm(joints[m, k] - joints[:, k].mean(0)) for m in range(M)]) for k in range(24)
+            1000 * np.mean([np.linalg.norm(joints[m, k] - joints[:, k].mean(0)) for m in range(M)])
+            for k in range(24)
         ]
         np.testing.assert_allclose(record["consistency_ndc"], error, rtol=1e-5)
         np.testing.assert_allclose(record["consistency_px"], error * SIZE / 2, rtol=1e-5)
         np.testing.assert_allclose(record["diversity_all_mm"], np.mean(spread), rtol=1e-5)
-        np.testing.assert_allclose(record["diversity_visible_mm"], np.mean([spread[k] for k in visible]), rtol=1e-5)
+        np.testing.assert_allclose(
+            record["diversity_visible_mm"], np.mean([spread[k] for k in visible]), rtol=1e-5
+        )
         hidden = [spread[k] for k in range(24) if k not in visible]
         if hidden:
             np.testing.assert_allclose(record["diversity_hidden_mm"], np.mean(hidden), rtol=1e-5)
@@ -184,7 +209,9 @@ def test_more_outputs_never_hurt_the_medoid_under_strict_selection_at_n_equal_m(
         np.testing.assert_allclose(record["mpjpe_mm"], oracle[record["image_id"]], rtol=1e-12)
 
 
-def test_the_order_of_images_does_not_matter(stored: StoredHypotheses, rows: dict[str, Array]) -> None:
+def test_the_order_of_images_does_not_matter(
+    stored: StoredHypotheses, rows: dict[str, Array]
+) -> None:
     key = [("image_id", "ascending"), ("flow_weight", "ascending"), ("n", "ascending")]
     first = scores_of(stored, rows).records.sort_by(key)
     other = scores_of(stored.rows([2, 0, 3, 1]), rows).records.sort_by(key)
@@ -216,7 +243,9 @@ def test_impossible_n_are_refused_before_any_work(
         scores_of(random_stored(IMAGES, m), broken, n=n)
 
 
-def test_images_of_another_dataset_are_named(stored: StoredHypotheses, rows: dict[str, Array]) -> None:
+def test_images_of_another_dataset_are_named(
+    stored: StoredHypotheses, rows: dict[str, Array]
+) -> None:
     with pytest.raises(UserError, match="no hypotheses for image 'wild-003'"):
         scores_of(stored.rows([0, 1, 2]), rows)
     fewer = {name: column[:3] for name, column in rows.items()}
@@ -224,7 +253,9 @@ def test_images_of_another_dataset_are_named(stored: StoredHypotheses, rows: dic
         scores_of(stored, fewer)
 
 
-def test_truth_that_cannot_be_scored_is_named(stored: StoredHypotheses, rows: dict[str, Array]) -> None:
+def test_truth_that_cannot_be_scored_is_named(
+    stored: StoredHypotheses, rows: dict[str, Array]
+) -> None:
     flat = {**rows, "has_3d": np.array([True, False, True, True])}
     with pytest.raises(UserError, match="shard: image 'wild-001' has no 3D truth"):
         scores_of(stored, flat)
@@ -237,7 +268,9 @@ def test_truth_that_cannot_be_scored_is_named(stored: StoredHypotheses, rows: di
         scores_of(stored, twice)
 
 
-def test_a_very_sharp_prior_still_gives_n_finite_outputs(stored: StoredHypotheses, rows: dict[str, Array]) -> None:
+def test_a_very_sharp_prior_still_gives_n_finite_outputs(
+    stored: StoredHypotheses, rows: dict[str, Array]
+) -> None:
     sharp = replace(stored, log_density=stored.log_density * 1000)
     table = scores_of(sharp, rows).records.to_pandas()
     assert np.isfinite(table[["mpjpe_mm", "re_mm"]].to_numpy()).all()

@@ -368,6 +368,43 @@ def test_replay_brings_a_server_up_to_date_after_an_outage(
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("default")
+def test_what_a_killed_process_had_not_sent_goes_with_its_successor(
+    server: Server, journal: Path
+) -> None:
+    Tracker(None, journal, "resumed").run("c").metrics({"loss": 2.0}, step=1)
+    with Tracker(server.uri, journal, "resumed") as tracker, tracker.run("c") as run:
+        run.metrics({"loss": 9.0}, step=1)
+        run.metrics({"loss": 1.0}, step=2)
+    found = runs_of(server, "resumed")["c"]
+    assert history(server, found, "loss") == [(1, 2.0), (2, 1.0)]
+    assert found.info.status == "FINISHED"
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")
+def test_threads_may_share_a_tracker(server: Server, journal: Path) -> None:
+    tracker = Tracker(server.uri, journal, "threads")
+    tracker.run()
+
+    def work(cell: str) -> None:
+        with tracker.run(cell) as run:
+            for step in range(50):
+                run.metrics({"loss": float(step)}, step)
+
+    threads = [threading.Thread(target=work, args=(cell,)) for cell in "abc"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert tracker.close()
+    runs = runs_of(server, "threads")
+    assert set(runs) == {"(sweep)", "a", "b", "c"}
+    for cell in "abc":
+        assert history(server, runs[cell], "loss") == [(s, float(s)) for s in range(50)]
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")
 def test_thousands_of_points_go_in_batches(server: Server, journal: Path) -> None:
     with Tracker(server.uri, journal, "many") as tracker, tracker.run("c") as run:
         run.params({f"p{i}": i for i in range(150)})

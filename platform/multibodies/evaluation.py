@@ -113,9 +113,7 @@ class ScoreTask(ShardPart):
         truth = truth_from_rows(rows, self.dataset_name, self.image_size, where)
         settings, cell = EvaluationConfig(**self.evaluation), Cell(self.seed, self.lambda_ri)
         stored = self.stored()
-        scores = score_hypotheses(
-            stored, truth, settings, self.flow_weights, cell, self.hypotheses
-        )
+        scores = score_hypotheses(stored, truth, settings, self.flow_weights, cell, self.hypotheses)
         for kind in KINDS:
             write_table(self.part(kind), getattr(scores, kind))
             seal(self.part(kind), self.recipe)
@@ -217,7 +215,10 @@ def write_table(path: Path, table: pa.Table) -> None:
 
 
 def shards_of(manifest: Manifest, splits: Splits) -> Iterator[tuple[str, Shard]]:
-    """Yield (split, shard) of every shard with rows. Raises UserError on an unknown or empty split."""
+    """Yield (split, shard) of every shard with rows.
+
+    Raises UserError on an unknown or empty split.
+    """
     for split in [splits] if isinstance(splits, str) else splits:
         shards = [shard for shard in manifest.shards(split) if shard.rows]
         if not shards:

@@ -167,7 +167,7 @@ def _tensor(table: pa.Table, name: str, path: str | Path) -> F32:
         raise UserError(
             f"{path}: column '{name}' is {column.type}, expected a fixed-shape tensor; infer again"
         )
-    return np.asarray(column.to_numpy_ndarray(), dtype=np.float32)
+    return np.array(column.to_numpy_ndarray(), dtype=np.float32)  # writable, for torch.from_numpy
 
 
 def _first_line(error: Exception) -> str:

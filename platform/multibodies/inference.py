@@ -22,7 +22,7 @@ from multibodies.core.regressor import Hypotheses, Regressor
 from multibodies.core.rotations import rotation_6d_to_matrix
 from multibodies.hypotheses import StoredHypotheses
 
-if TYPE_CHECKING:  # nflows is slow to import, and only whoever loads a prior needs it
+if TYPE_CHECKING:
     from multibodies.core.prior import SkeletonPrior
 
 BATCH = 64
@@ -100,10 +100,9 @@ def log_density(rotations: Tensor, beta: Tensor, prior: SkeletonPrior, body: Joi
 
     rotations [B, M, 24, 3, 3], beta [B, M, 10] -> [B, M], nats.
     """
-    identity = torch.eye(3, dtype=rotations.dtype, device=rotations.device)
-    upright = torch.cat([identity.expand_as(rotations[:, :, :1]), rotations[:, :, 1:]], 2)
-    joints = body(upright.flatten(0, 1), beta.flatten(0, 1))["j24"]
-    skeletons = centre_on_mid_hips(joints)
+    from multibodies.core.prior import prior_skeletons  # nflows is slow to import
+
+    skeletons = prior_skeletons(body, rotations.flatten(0, 1), beta.flatten(0, 1))
     return prior.log_prob(skeletons).unflatten(0, beta.shape[:2])
 
 

@@ -73,7 +73,11 @@ class Painter:
         return _to_bytes(mixed)
 
     def beside(self, vertices: F32, extent: float, size: int, shirt: Colour = SHIRT) -> Picture:
-        """Draw a body [V, 3] as seen from its left in the picture; `extent` metres fill the picture."""
+        """Draw a body [V, 3] as seen from the picture's right, so that the camera stands to the
+        left.
+
+        `extent` metres fill the picture.
+        """
         turned = from_the_side(vertices)
         centred = turned - (turned.min(0) + turned.max(0)) / 2
         camera = np.array([2 / extent, 0, 0], np.float32)
@@ -83,9 +87,9 @@ class Painter:
     def _draw(self, vertices: F32, shift: F32, size: int, shirt: Colour) -> tuple[F32, F32]:
         """Return the body premultiplied [S, S, 3] and its coverage [S, S]."""
         colours = np.where(self.shirt[:, None], np.array(shirt, np.float32), self.colours)
-        towards = np.array([[0.35, -0.7, -0.6]], np.float32)
+        towards = np.array([[0.35, -0.6, -0.8]], np.float32)
         towards /= np.linalg.norm(towards)
-        light = Light(towards, np.array([0.5], np.float32), np.array([0.1], np.float32))
+        light = Light(towards, np.array([0.65], np.float32), np.array([0.05], np.float32))
         canvas = new_canvas(size, SAMPLES, len(vertices), len(self.faces))
         points = np.ascontiguousarray(vertices, np.float32)
         rasterise(points, self.faces, colours, shift, light, 0, canvas)
@@ -95,7 +99,9 @@ class Painter:
 
 
 def from_the_side(points: F32) -> F32:
-    """Turn points [..., 3] a quarter about the vertical: (x, y, z) -> (z, y, -x); depth becomes width."""
+    """Turn points [..., 3] by a quarter about the vertical, depth to width: (x, y, z) -> (z, y,
+    -x).
+    """
     return np.stack([points[..., 2], points[..., 1], -points[..., 0]], -1)
 
 

@@ -119,13 +119,18 @@ def predict(
 
 
 def trained_size(meta: Mapping[str, Any], where: str | Path) -> int:
-    """Return the side in pixels that a checkpoint was trained at. Raises UserError if it says none."""
+    """Return the side in pixels that a checkpoint was trained at.
+
+    Raises UserError if it says none.
+    """
     recipe = meta.get("recipe")
     data = recipe.get("data") if isinstance(recipe, Mapping) else None
     for source in (meta, data):
         if isinstance(source, Mapping) and "image_size" in source:
             return int(source["image_size"])
-    raise UserError(f"{where}: its meta has no image_size; give the side it was trained at in pixels")
+    raise UserError(
+        f"{where}: its meta has no image_size; give the side it was trained at in pixels"
+    )
 
 
 def person_square(photo: Picture, box: Box | None) -> Square:
@@ -161,9 +166,7 @@ def draw(prediction: Prediction, photo: Picture, arrays: BodyArrays) -> bytes:
     return layout(seen, over, beside, titles)
 
 
-def layout(
-    seen: Picture, over: list[Picture], beside: list[Picture], titles: list[str]
-) -> bytes:
+def layout(seen: Picture, over: list[Picture], beside: list[Picture], titles: list[str]) -> bytes:
     """Put the input and up to PER_ROW bodies in a row, their side views below, the note on top."""
     columns, bands = min(len(over), PER_ROW) + 1, -(-len(over) // PER_ROW)
     figure = Figure(figsize=(2.1 * columns, 4.5 * bands + 0.5), dpi=110, layout="constrained")

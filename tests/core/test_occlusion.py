@@ -9,7 +9,14 @@ import pytest
 import torch
 
 from multibodies.core.joints import J24_NAMES
-from multibodies.core.occlusion import HIDDEN_J24, STRATEGIES, draw_strategy, hidden_mask, hide, visible_box
+from multibodies.core.occlusion import (
+    HIDDEN_J24,
+    STRATEGIES,
+    draw_strategy,
+    hidden_mask,
+    hide,
+    visible_box,
+)
 from multibodies.errors import UserError
 
 
@@ -18,14 +25,28 @@ def test_strategies_have_the_papers_probabilities() -> None:
     counts = Counter(draw_strategy(even))
     assert counts == {name: round(1000 * share) for name, share in STRATEGIES.items()}
     assert counts == {"arms_head": 300, "legs": 300, "head": 300, "none": 100}
-    assert draw_strategy(torch.tensor([0.0, 1.0 - 1e-12], dtype=torch.float64)) == ["arms_head", "none"]
+    assert draw_strategy(torch.tensor([0.0, 1.0 - 1e-12], dtype=torch.float64)) == [
+        "arms_head",
+        "none",
+    ]
 
 
 def test_hidden_joints_by_name() -> None:
     words = {
         "legs": ("Hip", "Knee", "Ankle"),
         "head": ("Neck", "Top of Head", "Jaw", "Head (H36M)", "Nose", "Eye", "Ear"),
-        "arms_head": ("Wrist", "Elbow", "Shoulder", "Neck", "Top of Head", "Jaw", "Head (H36M)", "Nose", "Eye", "Ear"),
+        "arms_head": (
+            "Wrist",
+            "Elbow",
+            "Shoulder",
+            "Neck",
+            "Top of Head",
+            "Jaw",
+            "Head (H36M)",
+            "Nose",
+            "Eye",
+            "Ear",
+        ),
         "none": (),
     }
     for strategy, parts in words.items():
@@ -34,14 +55,18 @@ def test_hidden_joints_by_name() -> None:
 
 
 def test_hide_changes_flags_only() -> None:
-    points = torch.rand(3, 2, 24, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    points = torch.rand(
+        3, 2, 24, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64
+    )
     points[..., 2] = (points[..., 2] > 0.3).double()
     before = points.clone()
     hidden = hide(points, "legs")
     assert torch.equal(points, before)
     assert torch.equal(hidden[..., :2], points[..., :2])
     for k in range(24):
-        want = torch.zeros(3, 2, dtype=torch.float64) if k in HIDDEN_J24["legs"] else points[..., k, 2]
+        want = (
+            torch.zeros(3, 2, dtype=torch.float64) if k in HIDDEN_J24["legs"] else points[..., k, 2]
+        )
         assert torch.equal(hidden[..., k, 2], want)
     assert torch.equal(hide(points, "none"), points)
 
@@ -64,7 +89,9 @@ def test_visible_box_against_a_loop() -> None:
         seen = [p[:2] for p in points[row] if p[2] > 0]
         xs, ys = [p[0] for p in seen], [p[1] for p in seen]
         side = max(max(xs) - min(xs), max(ys) - min(ys))
-        assert centre[row].tolist() == pytest.approx([(max(xs) + min(xs)) / 2, (max(ys) + min(ys)) / 2])
+        assert centre[row].tolist() == pytest.approx(
+            [(max(xs) + min(xs)) / 2, (max(ys) + min(ys)) / 2]
+        )
         assert float(half[row]) == pytest.approx(side / 2 + 0.1 * side)
 
 

@@ -59,7 +59,7 @@ def test_rotation_6d_interleaves_its_columns() -> None:
 
 
 def test_rotation_6d_gradient() -> None:
-    x = torch.randn(2, 4, 6, dtype=F64, requires_grad=True)
+    x = torch.randn(1, 2, 6, dtype=F64, requires_grad=True)
     assert torch.autograd.gradcheck(rotation_6d_to_matrix, (x,))
 
 
@@ -93,7 +93,7 @@ def test_matrix_to_axis_angle_is_scipys_on_random_rotations() -> None:
 
 @pytest.mark.parametrize("angle", [0.0, 1e-6, 1.0, 3.0])
 def test_axis_angle_gradients(angle: float) -> None:
-    vector = vectors(angle).requires_grad_()
+    vector = vectors(angle)[::9].contiguous().requires_grad_()
     assert torch.autograd.gradcheck(axis_angle_to_matrix, (vector,))
 
 

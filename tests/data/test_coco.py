@@ -1,4 +1,4 @@
-"""The COCO importer on look-alike files, on broken ones, and on four real photographs where present."""
+"""The COCO importer on look-alike files, on broken ones and on four real photographs."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_joints_unlabelled_or_outside_the_crop_are_hidden() -> None:
 
 
 def test_crowds_and_persons_with_few_joints_are_left_out_and_counted(tmp_path: Path) -> None:
-    ankle_gone = annotation(3)["keypoints"][:-1] + [0]
+    ankle_gone = [*annotation(3)["keypoints"][:-1], 0]
     face_gone = [0] * 15 + annotation(4)["keypoints"][15:]
     people = [
         annotation(2),
@@ -147,20 +147,26 @@ def test_bad_images_are_refused_with_their_names(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"annotations": [{"id": 1, "image_id": 1, "bbox": [1, 2, 3, 4]}]}, "has keypoints"),
-        ({"annotations": []}, "has keypoints"),
+        (
+            {"annotations": [{"id": 1, "image_id": 1, "bbox": [1, 2, 3, 4], "category_id": 1}]},
+            "nobody has keypoints",
+        ),
+        ({"annotations": []}, "nobody has keypoints"),
         ({"annotations": {}}, "no list 'annotations'"),
         ({"images": None}, "no list 'images'"),
-        ({"annotations": [{"keypoints": []}]}, "an annotation lacks 'id'"),
-        ({"images": [{"id": 1}]}, "an image lacks id, file_name, width or height"),
+        ({"annotations": [{"keypoints": []}]}, "an entry of 'annotations' lacks 'id'"),
+        ({"images": [{"id": 1}]}, "an entry of 'images' lacks 'file_name'"),
         ({"annotations": [annotation(1, image_id=9)]}, "names image 9, which is not listed"),
+        ({"annotations": [annotation(1, keypoints=[None] * 51)]}, "expected lists of numbers"),
+        ({"annotations": [annotation(1, bbox="1,2,3,4")]}, "expected lists of numbers"),
+        ({"annotations": [7]}, "expected objects in 'annotations'"),
     ],
 )
 def test_a_file_of_another_kind_is_refused(
     tmp_path: Path, changes: dict[str, Any], message: str
 ) -> None:
-    path = write_coco(tmp_path, [annotation(1)], **changes)
-    with pytest.raises(UserError, match=f"person_keypoints_test.json: .*{message}"):
+    path = write_coco(tmp_path, [annotation(1)], changes=changes)
+    with pytest.raises(UserError, match=rf"person_keypoints_test\.json: .*{message}"):
         select_people(path)
 
 
@@ -179,7 +185,9 @@ def test_the_annotation_file_of_a_folder_is_found(tmp_path: Path) -> None:
     (tmp_path / "captions.json").write_text("{}")
     assert find_annotations(tmp_path) == path
     (tmp_path / "person_keypoints_other.json").write_text("{}")
-    with pytest.raises(UserError, match="found person_keypoints_other.json, person_keypoints_test"):
+    with pytest.raises(
+        UserError, match=r"found person_keypoints_other\.json, person_keypoints_test"
+    ):
         find_annotations(tmp_path)
     with pytest.raises(UserError, match="no such COCO annotation file"):
         select_people(tmp_path / "absent.json")

@@ -50,7 +50,10 @@ def same(a: object, b: object) -> bool:
 @pytest.mark.parametrize("split", ["lab-train", "alab-val", "wild-test"])
 def test_rows_do_not_depend_on_chunks(split: str, data: DataConfig, body: BodyArrays) -> None:
     whole = embedded_rows(split, 3, 70, data, body)
-    parts = [embedded_rows(split, start, count, data, body) for start, count in [(3, 1), (4, 6), (10, 63)]]
+    parts = [
+        embedded_rows(split, start, count, data, body)
+        for start, count in [(3, 1), (4, 6), (10, 63)]
+    ]
     for name, column in whole.items():
         pieces = [part[name] for part in parts]
         together = sum(pieces, []) if isinstance(column, list) else np.concatenate(pieces)
@@ -106,7 +109,32 @@ def test_labels_reproject(split: str, road: str, body: BodyArrays) -> None:
         j24, h36m = sets["j24"], sets["h36m17"]
     else:
         mesh = MeshBody(body)
-        pick = [8, 5, 45, 46, 4, 7, 21, 19, 17, 16, 18, 20, 47, 48, 49, 50, 51, 52, 53, 24, 26, 25, 28, 27]
+        pick = [
+            8,
+            5,
+            45,
+            46,
+            4,
+            7,
+            21,
+            19,
+            17,
+            16,
+            18,
+            20,
+            47,
+            48,
+            49,
+            50,
+            51,
+            52,
+            53,
+            24,
+            26,
+            25,
+            28,
+            27,
+        ]
         j24 = mesh.joints54(rotations, beta)[:, pick]
         h36m = torch.einsum("kv,bvd->bkd", body.J_regressor_h36m, mesh(rotations, beta))
     off = project(j24, camera).numpy() - rows["keypoints_2d"][..., :2]
@@ -125,7 +153,9 @@ def test_visible_joints_are_inside_and_on_the_body(train: Rows) -> None:
     column, line = (((xy[row, joint] + 1) / 2 * 64).astype(int)).T
     wide = np.pad(train["mask"], ((0, 0), (2, 2), (2, 2)))
     near = [wide[r, y : y + 5, x : x + 5].any() for r, y, x in zip(row, line, column, strict=True)]
-    assert np.mean(near) > 0.995  # the ears' and the head's top joints may stick out by a pixel or two
+    assert (
+        np.mean(near) > 0.995
+    )  # the ears' and the head's top joints may stick out by a pixel or two
 
 
 def test_body_stands_up_in_the_picture(train: Rows) -> None:
@@ -142,12 +172,18 @@ def test_body_stands_up_in_the_picture(train: Rows) -> None:
 def test_ambiguous_rows_show_the_same_scene(wild: Rows, awild: Rows) -> None:
     for name in ("theta", "beta", "joints_3d", "h36m17", "subject", "sequence", "frame"):
         assert same(wild[name], awild[name]), name
-    assert [i[len("wild-test") :] for i in wild["image_id"]] == [i[len("awild-test") :] for i in awild["image_id"]]
+    assert [i[len("wild-test") :] for i in wild["image_id"]] == [
+        i[len("awild-test") :] for i in awild["image_id"]
+    ]
     assert set(awild["dataset"]) == {"awild"}
     assert set(wild["occlusion"]) == {"none"}
     assert set(awild["occlusion"]) == set(HIDDEN_J24)
-    x = (wild["keypoints_2d"][..., :2] - awild["crop"][:, None, :2]) / np.ptp(awild["crop"].reshape(-1, 1, 2, 2), axis=2)
-    np.testing.assert_allclose(2 * x - 1, awild["keypoints_2d"][..., :2], atol=0.08)  # perspective changes a little
+    x = (wild["keypoints_2d"][..., :2] - awild["crop"][:, None, :2]) / np.ptp(
+        awild["crop"].reshape(-1, 1, 2, 2), axis=2
+    )
+    np.testing.assert_allclose(
+        2 * x - 1, awild["keypoints_2d"][..., :2], atol=0.08
+    )  # perspective changes a little
 
 
 def test_hidden_joints_are_flagged(awild: Rows) -> None:
@@ -158,7 +194,11 @@ def test_hidden_joints_are_flagged(awild: Rows) -> None:
 
 def test_crop_pads_what_stays_visible(wild: Rows, awild: Rows) -> None:
     for k, strategy in enumerate(awild["occlusion"]):
-        keep = [j for j in range(24) if j not in HIDDEN_J24[strategy] and np.abs(wild["keypoints_2d"][k, j, :2]).max() < 1]
+        keep = [
+            j
+            for j in range(24)
+            if j not in HIDDEN_J24[strategy] and np.abs(wild["keypoints_2d"][k, j, :2]).max() < 1
+        ]
         xy = wild["keypoints_2d"][k, keep, :2]
         low, high = xy.min(0), xy.max(0)
         half = (high - low).max() / 2 * (1 + 2 * DATA.crop_padding)
@@ -180,7 +220,10 @@ def test_training_share_of_occlusion(body: BodyArrays) -> None:
 def test_settings_reach_the_hard_variant(body: BodyArrays) -> None:
     easy = embedded_rows("lab-train", 0, 128, DATA.model_copy(update={"image_size": 16}), body)
     hard = embedded_rows("lab-train", 0, 128, HARD.model_copy(update={"image_size": 16}), body)
-    lying = [{part.strip() for part in name.replace("~", "+").split("+")} & LYING for name in hard["sequence"]]
+    lying = [
+        {part.strip() for part in name.replace("~", "+").split("+")} & LYING
+        for name in hard["sequence"]
+    ]
     assert sum(bool(names) for names in lying) > 20
     assert not any({p for p in n.replace("~", "+").split("+")} & LYING for n in easy["sequence"])
 
@@ -205,7 +248,9 @@ def test_subjects_and_keyframes_do_not_leak(body: BodyArrays) -> None:
     for split in SPLITS:
         rows = embedded_rows(split, 0, 64, small, body)
         betas[split] = {row.tobytes() for row in rows["beta"]}
-        names[split] = {part for name in rows["sequence"] for part in name.replace("~", "+").split("+")}
+        names[split] = {
+            part for name in rows["sequence"] for part in name.replace("~", "+").split("+")
+        }
         assert names[split] <= set(KEYFRAME_SPLITS[split])
         assert all(subject.startswith(split) for subject in rows["subject"])
         assert np.abs(rows["beta"]).max() <= 2.5
@@ -222,7 +267,9 @@ def test_every_split_is_made_at_any_size(split: str, body: BodyArrays) -> None:
     assert rows["subject"][0].startswith(base_split(split))
 
 
-@pytest.mark.parametrize(("split", "start", "count"), [("lab-tran", 0, 1), ("lab-val", -1, 1), ("lab-val", 0, 0)])
+@pytest.mark.parametrize(
+    ("split", "start", "count"), [("lab-tran", 0, 1), ("lab-val", -1, 1), ("lab-val", 0, 0)]
+)
 def test_bad_requests_are_refused(split: str, start: int, count: int, body: BodyArrays) -> None:
     with pytest.raises(UserError, match="lab-train|need start"):
         embedded_rows(split, start, count, DATA, body)

@@ -8,7 +8,14 @@ from scipy.spatial.transform import Rotation
 
 from multibodies.config import SPLITS
 from multibodies.data.draws import NORMAL, UNIFORM, Draws, draw_rows
-from multibodies.data.keyframes import KEYFRAME_SPLITS, LYING, keyframe_names, load_keyframes, mirror, rotation_limits
+from multibodies.data.keyframes import (
+    KEYFRAME_SPLITS,
+    LYING,
+    keyframe_names,
+    load_keyframes,
+    mirror,
+    rotation_limits,
+)
 from multibodies.data.poses import PoseBank, pose_bank, widen
 from multibodies.errors import UserError
 
@@ -16,7 +23,9 @@ from multibodies.errors import UserError
 def quiet(count: int, **uniform: list[float]) -> Draws:
     """Draws without noise, heading or pitch; `name=[...]` sets the uniforms of one use in all rows."""
     draws = Draws(
-        np.full((count, sum(UNIFORM.values())), 0.5), np.zeros((count, sum(NORMAL.values()))), np.zeros(count, np.uint64)
+        np.full((count, sum(UNIFORM.values())), 0.5),
+        np.zeros((count, sum(NORMAL.values()))),
+        np.zeros(count, np.uint64),
     )
     for name, values in uniform.items():
         draws.u(name)[:] = values
@@ -48,7 +57,9 @@ def test_mirror_twice_is_the_pose_and_mirrors_joint_positions() -> None:
     flip = np.diag([-1.0, 1.0, 1.0])  # conjugation by the reflection of x is the other road
     left, right = 16, 17
     reflected = flip @ Rotation.from_rotvec(pose[:, left]).as_matrix() @ flip
-    np.testing.assert_allclose(Rotation.from_rotvec(mirror(pose)[:, right]).as_matrix(), reflected, atol=1e-12)
+    np.testing.assert_allclose(
+        Rotation.from_rotvec(mirror(pose)[:, right]).as_matrix(), reflected, atol=1e-12
+    )
 
 
 def still(bank: PoseBank, **uniform: list[float]) -> np.ndarray:
@@ -71,7 +82,9 @@ def test_without_randomness_a_keyframe_comes_back() -> None:
 def test_arm_swap_takes_arms_only() -> None:
     bank = pose_bank("lab-train", 0.0)
     names = list(bank.names)
-    pose = still(bank, keyframe=[0.0, 0.5], mix=[0.1, 0.1, 0.999999, 0, 0, 0])  # both arms, of the last upright mirrored
+    pose = still(
+        bank, keyframe=[0.0, 0.5], mix=[0.1, 0.1, 0.999999, 0, 0, 0]
+    )  # both arms, of the last upright mirrored
     other = max(k for k, name in enumerate(names) if name not in LYING)
     arms = [13, 14, 16, 17, 18, 19, 20, 21]
     legs = [1, 2, 4, 5, 7, 8, 10, 11]
@@ -96,7 +109,9 @@ def test_heading_has_the_asked_spread_and_wraps() -> None:
     draws = draw_rows(0, 0, range(600))
     for std in (20.0, 180.0):
         poses, _ = widen(pose_bank("lab-val", 0.0), draws, std, (0.0, 0.0))
-        facing = (Rotation.from_rotvec([np.pi, 0, 0]).inv() * Rotation.from_rotvec(poses[:, 0])).apply([0, 0, 1])
+        facing = (
+            Rotation.from_rotvec([np.pi, 0, 0]).inv() * Rotation.from_rotvec(poses[:, 0])
+        ).apply([0, 0, 1])
         heading = np.arctan2(facing[:, 0], facing[:, 2])
         resultant = np.abs(np.exp(1j * heading).mean())  # exp(-std^2/2) for a wrapped Gaussian
         assert resultant == pytest.approx(np.exp(-(np.radians(std) ** 2) / 2), abs=0.06)

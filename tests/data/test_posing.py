@@ -23,7 +23,9 @@ def body() -> BodyArrays:
 def test_poser_equals_smplx(dense: bool, body: BodyArrays) -> None:
     rng = np.random.default_rng(0)
     if dense:
-        noise = torch.from_numpy(rng.normal(scale=1e-3, size=body.posedirs.shape).astype(np.float32))
+        noise = torch.from_numpy(
+            rng.normal(scale=1e-3, size=body.posedirs.shape).astype(np.float32)
+        )
         body = replace(body, posedirs=noise)
     theta = rng.normal(scale=0.6, size=(5, 24, 3)).astype(np.float32)
     theta[0] = 0
@@ -40,8 +42,14 @@ def test_poser_equals_smplx(dense: bool, body: BodyArrays) -> None:
 
 def test_a_row_does_not_depend_on_its_neighbours(body: BodyArrays) -> None:
     rng = np.random.default_rng(1)
-    theta, beta = rng.normal(size=(7, 24, 3)).astype(np.float32), rng.normal(size=(7, 10)).astype(np.float32)
+    theta, beta = (
+        rng.normal(size=(7, 24, 3)).astype(np.float32),
+        rng.normal(size=(7, 10)).astype(np.float32),
+    )
     poser = build_poser(body)
     whole = pose_bodies(poser, theta, beta).vertices
     for k in range(7):
-        assert pose_bodies(poser, theta[k : k + 1], beta[k : k + 1]).vertices.tobytes() == whole[k].tobytes()
+        assert (
+            pose_bodies(poser, theta[k : k + 1], beta[k : k + 1]).vertices.tobytes()
+            == whole[k].tobytes()
+        )

@@ -9,10 +9,14 @@ import pytest
 from multibodies.data import jit as jit_module
 from multibodies.data.renderer import FAR, FOCAL, Canvas, Light, new_canvas, rasterise, resolve
 
-FRONT = Light(np.array([[0, 0, -1]], np.float32), np.ones(1, np.float32), np.zeros(1, np.float32))  # no shading
+FRONT = Light(
+    np.array([[0, 0, -1]], np.float32), np.ones(1, np.float32), np.zeros(1, np.float32)
+)  # no shading
 
 
-def draw(vertices: np.ndarray, faces: np.ndarray, colours: np.ndarray, size: int, samples: int) -> Canvas:
+def draw(
+    vertices: np.ndarray, faces: np.ndarray, colours: np.ndarray, size: int, samples: int
+) -> Canvas:
     canvas = new_canvas(size, samples, len(vertices), len(faces))
     shift = np.array([0, 0, 50], np.float32)
     as32 = vertices.astype(np.float32), faces.astype(np.uint32), colours.astype(np.float32)
@@ -40,7 +44,9 @@ def test_depth_against_ray_casting() -> None:
     rng = np.random.default_rng(0)
     vertices = rng.uniform(-1, 1, (30, 3)) * [1, 1, 0.5]
     faces = rng.permutation(30).reshape(10, 3)
-    faces = np.concatenate([faces, faces[:, ::-1]])  # from either side one of the two faces the camera
+    faces = np.concatenate(
+        [faces, faces[:, ::-1]]
+    )  # from either side one of the two faces the camera
     got = draw(vertices, faces, np.ones((30, 3)), 24, 1).depth
     want = naive_depth(vertices, faces, 24)
     agree = (got < FAR) == (want < float(FAR))
@@ -66,7 +72,9 @@ def test_nearer_square_wins_in_any_order_and_coverage_is_its_area() -> None:
         canvas = draw(vertices, np.concatenate([faces, faces + 4]), colours, 64, 2)
         image, cover = np.zeros((64, 64, 3), np.float32), np.zeros((64, 64), np.float32)
         resolve(canvas, 2, image, cover)
-        assert image[32, 32] == pytest.approx([0.8 + 0.0, 0, 0], abs=0.01)  # the sky term of a front-facing surface
+        assert image[32, 32] == pytest.approx(
+            [0.8 + 0.0, 0, 0], abs=0.01
+        )  # the sky term of a front-facing surface
         side = 2 * float(FOCAL) * 0.8 / 51
         assert cover.sum() / 64**2 == pytest.approx(side**2, rel=0.03)
         assert cover.max() == 1
@@ -81,10 +89,20 @@ def test_faces_from_behind_or_too_near_are_not_drawn() -> None:
 
 def test_light_shades_by_the_cosine() -> None:
     corners, faces = square(0.0)
-    light = Light(np.array([[0.6, 0, -0.8]], np.float32), np.zeros(1, np.float32), np.zeros(1, np.float32))
+    light = Light(
+        np.array([[0.6, 0, -0.8]], np.float32), np.zeros(1, np.float32), np.zeros(1, np.float32)
+    )
     canvas = new_canvas(8, 1, 4, 2)
     colour = np.full((4, 3), 0.5, np.float32)
-    rasterise(corners.astype(np.float32), faces.astype(np.uint32), colour, np.array([0, 0, 50], np.float32), light, 0, canvas)
+    rasterise(
+        corners.astype(np.float32),
+        faces.astype(np.uint32),
+        colour,
+        np.array([0, 0, 50], np.float32),
+        light,
+        0,
+        canvas,
+    )
     assert canvas.colour[4, 4] == pytest.approx([0.4] * 3, abs=1e-6)
 
 

@@ -6,7 +6,18 @@ import numpy as np
 import pytest
 
 from multibodies.core.body import load_body
-from multibodies.data.clothes import ARM, EYE, FOOT, HAIR, LEG, SKIN, TORSO, body_regions, draw_outfits, paint
+from multibodies.data.clothes import (
+    ARM,
+    EYE,
+    FOOT,
+    HAIR,
+    LEG,
+    SKIN,
+    TORSO,
+    body_regions,
+    draw_outfits,
+    paint,
+)
 from multibodies.data.draws import draw_rows
 from multibodies.data.noise import hashed, ten_bits, value_noise
 from multibodies.data.picture import compose, develop, new_sheets
@@ -46,15 +57,21 @@ def test_noise_is_a_function_of_the_place() -> None:
 
 def test_noise_interpolates_the_lattice() -> None:
     """At cell corners the noise is the hash; halfway it is the mean of the two corners (smoothstep(1/2) = 1/2)."""
-    xs = np.array([-1.0, -0.5, 0.0], np.float32)  # lattice coordinates 0, 1/2, 1 at 2 cells per frame
+    xs = np.array(
+        [-1.0, -0.5, 0.0], np.float32
+    )  # lattice coordinates 0, 1/2, 1 at 2 cells per frame
     got = noise(xs, np.array([0.0], np.float32), 2)[0]
     for place, column in ((0, 0), (1, 2)):
         h = int(hashed(np.uint64(12345), 1, place, 1))
-        assert got[column] == pytest.approx([((h >> 21 * c) & 0x1FFFFF) / 2097151 for c in range(3)], abs=1e-5)
+        assert got[column] == pytest.approx(
+            [((h >> 21 * c) & 0x1FFFFF) / 2097151 for c in range(3)], abs=1e-5
+        )
     assert got[1] == pytest.approx((got[0] + got[2]) / 2, abs=1e-5)
 
 
-def picture(clutter: float, view: tuple[float, float, float], row: int, size: int = 32) -> np.ndarray:
+def picture(
+    clutter: float, view: tuple[float, float, float], row: int, size: int = 32
+) -> np.ndarray:
     """The scene without a body."""
     scene = draw_scene(draw_rows(3, 0, range(40)), LOOKS["wild"], clutter)
     canvas, sheets = new_canvas(size, 1, 1, 1), new_sheets(size)

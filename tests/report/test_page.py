@@ -21,7 +21,7 @@ from multibodies.report.html import html
 from multibodies.report.markdown import markdown, terminal
 from multibodies.report.page import Figure, Page, Section, Table
 from multibodies.report.provenance import command_line, git_commit, machine, versions
-from multibodies.report.summary import show, write_report
+from multibodies.report.summary import show, write_page, write_report
 from multibodies.report.tables import table2
 
 from .synthetic import per_image
@@ -124,7 +124,8 @@ def test_the_html_file_needs_nothing_else(run: Path) -> None:
     for source in sources:
         head, _, body = source.partition(",")
         assert head == "data:image/png;base64"
-        assert Image.open(BytesIO(base64.b64decode(body))).size[0] > 300
+        with Image.open(BytesIO(base64.b64decode(body))) as image:
+            assert image.size[0] > 300
     assert "a &lt;b&gt;" in text and "<b>" not in text
 
 
@@ -166,8 +167,13 @@ def test_extra_figures_and_diagnostics_are_on_the_page(run: Path, tmp_path: Path
     write_report(tmp_path, PROVENANCE, samples=100, extra=[extra])
     text = (tmp_path / "table2.md").read_text()
     assert "![gallery](" in text and "## Diagnostics" in text
+
+
+def test_a_missing_figure_is_named_and_nothing_is_half_written(tmp_path: Path) -> None:
+    page = Page("T", (Section("S", (Figure(tmp_path / "none.png"),)),))
     with pytest.raises(UserError, match=r"none\.png: figure cannot be read"):
-        write_report(tmp_path, PROVENANCE, samples=100, extra=[Figure(tmp_path / "none.png")])
+        write_page(tmp_path, page)
+    assert list(tmp_path.iterdir()) == []
 
 
 def diagnostics() -> pd.DataFrame:
@@ -256,7 +262,8 @@ def test_training_curves_leave_out_what_was_not_logged(tmp_path: Path) -> None:
     drawn = [[len(line.get_xdata()) for line in axes.lines] for axes in figure.axes]
     assert drawn == [[2, 0], [1, 0]]
     path = figures.save(figure, tmp_path / "t.png")
-    assert Image.open(path).format == "PNG"
+    with Image.open(path) as image:
+        assert image.format == "PNG"
 
 
 def test_provenance_is_plain_text() -> None:

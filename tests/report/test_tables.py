@@ -14,6 +14,7 @@ from multibodies.errors import UserError
 from multibodies.report import paper
 from multibodies.report.bootstrap import paired_bootstrap
 from multibodies.report.effects import contrasts, effects
+from multibodies.report.grid import grids
 from multibodies.report.records import check_per_image, read_per_image
 from multibodies.report.tables import table2, table_rows
 
@@ -42,7 +43,7 @@ def test_rows_are_means_over_images_and_seeds(records: pd.DataFrame) -> None:
 def test_effects_are_what_was_put_in() -> None:
     found = {
         (e["dataset"], e["effect"], e["n"], e["metric"]): e
-        for e in effects(per_image(), samples=50)
+        for e in effects(grids(per_image()), samples=50)
     }
     expected = {
         "reprojection": REPROJECTION,
@@ -74,12 +75,24 @@ def test_an_effect_is_the_bootstrap_of_image_differences_by_hand(records: pd.Dat
     expected = paired_bootstrap(np.array(by_hand)[:, None], 300)
     (found,) = (
         e
-        for e in effects(records, samples=300)
+        for e in effects(grids(records), samples=300)
         if (e["dataset"], e["effect"], e["n"], e["metric"]) == ("awild", "reprojection", 5, "re")
     )
     assert found["difference_mm"] == pytest.approx(fmean(by_hand))
     assert found["low"] == pytest.approx(expected.low[0])
     assert found["high"] == pytest.approx(expected.high[0])
+
+
+def test_a_grid_holds_each_record_at_its_place(records: pd.DataFrame) -> None:
+    shuffled = records.sample(frac=1.0, random_state=1)
+    found = {grid.dataset: grid for grid in grids(shuffled)}
+    assert list(found) == ["wild", "awild"]
+    for line in records.sample(200, random_state=2).to_dict("records"):
+        grid = found[line["dataset"]]
+        image = int(line["image_id"][-3:])
+        at = grid.of((line["lambda_ri"], line["flow_weight"]))[image]
+        place = at[grid.seeds.index(line["seed"]), grid.ns.index(line["n"])]
+        assert place.tolist() == [line["mpjpe_mm"], line["re_mm"]]
 
 
 def test_table2_json_has_the_promised_keys(records: pd.DataFrame) -> None:
@@ -128,9 +141,11 @@ def test_incomplete_or_bad_records_are_named() -> None:
         check_per_image(good.rename(columns={"mpjpe_mm": "mpjpe"}))
     with pytest.raises(UserError, match="no records"):
         check_per_image(good.iloc[:0])
-    with pytest.raises(UserError, match=r"'awild' is not complete: 24 cells .* of 3 images"):
+    with pytest.raises(
+        UserError, match=r"'awild' is not complete: 48 cells of 3 images .* has 2 \(seed 1"
+    ):
         check_per_image(good.iloc[:-1])
-    with pytest.raises(UserError, match=r"23 cells found"):
+    with pytest.raises(UserError, match=r"47 found"):
         check_per_image(good.iloc[:-3])
     with pytest.raises(UserError, match="image 'wild-000' of 'wild' is recorded twice at n = 1"):
         check_per_image(pd.concat([good, good.iloc[:1]]))

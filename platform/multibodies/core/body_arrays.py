@@ -10,7 +10,7 @@ import io
 import zipfile
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Final
 
@@ -75,28 +75,53 @@ def load_body(path: str | None = None) -> BodyArrays:
 def body_from_arrays(
     arrays: Mapping[str, np.ndarray], *, name: str, sha256: str = "", where: str = "body"
 ) -> BodyArrays:
-    """Convert SMPL's arrays by their file names. Raises UserError on an unexpected shape."""
+    """Convert SMPL's arrays by their file names; of more shape components the first 10 are taken.
+
+    Raises UserError on an array without numbers or of an unexpected shape.
+    """
+    _check_arrays(arrays, where)
+    parents = torch.from_numpy(arrays["kintree_table"][0].astype(np.int64))
+    parents[0] = -1  # stored as 2^32 - 1
+    return BodyArrays(
+        v_template=_float32(arrays["v_template"]),
+        shapedirs=_float32(arrays["shapedirs"][..., :NUM_BETAS]),
+        posedirs=_float32(arrays["posedirs"]),
+        J_regressor=_float32(arrays["J_regressor"]),
+        weights=_float32(arrays["weights"]),
+        parents=parents,
+        faces=torch.from_numpy(arrays["f"].astype(np.int64)),
+        J_regressor_h36m=_float32(arrays["J_regressor_h36m"]),
+        J_regressor_extra=_float32(arrays["J_regressor_extra"]),
+        name=name,
+        sha256=sha256,
+    )
+
+
+def _check_arrays(arrays: Mapping[str, np.ndarray], where: str) -> None:
+    """Refuse arrays without numbers and arrays of other shapes than SMPL's; None is any size."""
     vertices = arrays["v_template"].shape[0] if arrays["v_template"].ndim else 0
-    shapes = {
+    shapes: dict[str, tuple[int | None, ...]] = {
         "v_template": (vertices, 3),
+        "shapedirs": (vertices, 3, None),
         "posedirs": (vertices, 3, POSE_FEATURES),
         "J_regressor": (NUM_JOINTS, vertices),
         "weights": (vertices, NUM_JOINTS),
         "kintree_table": (2, NUM_JOINTS),
+        "f": (None, 3),
         "J_regressor_h36m": (17, vertices),
         "J_regressor_extra": (9, vertices),
     }
     for key, shape in shapes.items():
-        _expect(where, key, arrays[key].shape, shape)
-    _expect(where, "f", arrays["f"].shape, (len(arrays["f"]), 3))
-    components = arrays["shapedirs"][..., :NUM_BETAS]  # SMPL's larger files have 300
-    _expect(where, "shapedirs", components.shape, (vertices, 3, NUM_BETAS))
-    parents = torch.from_numpy(arrays["kintree_table"][0].astype(np.int64))
-    parents[0] = -1  # stored as 2^32 - 1
-    floats = {key: _float32(arrays[key]) for key in REQUIRED if key not in ("f", "kintree_table")}
-    faces = torch.from_numpy(arrays["f"].astype(np.int64))
-    floats["shapedirs"] = _float32(components)
-    return BodyArrays(**floats, parents=parents, faces=faces, name=name, sha256=sha256)
+        got = arrays[key].shape
+        same = len(got) == len(shape) and all(
+            b in (a, None) for a, b in zip(got, shape, strict=True)
+        )
+        if not same:
+            raise UserError(f"{where}: array '{key}' has shape {got}, expected {shape}")
+        if arrays[key].dtype.kind not in "fiu":
+            raise UserError(f"{where}: array '{key}' holds {arrays[key].dtype}, expected numbers")
+    if arrays["shapedirs"].shape[2] < NUM_BETAS or not arrays["f"].size:
+        raise UserError(f"{where}: 'shapedirs' needs at least 10 components, 'f' at least one face")
 
 
 def _read(file: Path) -> tuple[dict[str, np.ndarray], str]:
@@ -121,22 +146,13 @@ def _float32(array: np.ndarray) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
 
 
-def _expect(where: str, key: str, got: tuple[int, ...], shape: tuple[int, ...]) -> None:
-    if got != shape:
-        raise UserError(f"{where}: array '{key}' has shape {got}, expected {shape}")
-
-
 def _check_values(body: BodyArrays, where: str) -> None:
     """Refuse arrays that would give wrong bodies silently."""
-    for key in ("v_template", "shapedirs", "posedirs", "J_regressor", "weights"):
-        if not bool(torch.isfinite(getattr(body, key)).all()):
-            raise UserError(f"{where}: array '{key}' holds a NaN or an infinity")
-    for key, rows in (
-        ("weights", body.weights),
-        ("J_regressor", body.J_regressor),
-        ("J_regressor_h36m", body.J_regressor_h36m),
-        ("J_regressor_extra", body.J_regressor_extra),
-    ):
+    for field in fields(body):
+        value = getattr(body, field.name)
+        if isinstance(value, Tensor) and not bool(torch.isfinite(value).all()):
+            raise UserError(f"{where}: array '{field.name}' holds a NaN or an infinity")
+    for key, rows in (("weights", body.weights), ("J_regressor", body.J_regressor)):
         if bool((rows.sum(1) - 1).abs().max() > 1e-2):
             raise UserError(f"{where}: a row of '{key}' does not sum to one")
     joints = torch.arange(1, NUM_JOINTS)

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from multibodies.core.body_arrays import NUM_BETAS, NUM_JOINTS, BodyArrays
 from multibodies.core.joints import FACE_VERTICES, FIRST_EXTRA, FIRST_FACE, J24_FROM_54
 from multibodies.core.posing import pose_points
+from multibodies.errors import UserError
 
 SETS: Final = ("smpl24", "j24", "h36m17")
 
@@ -117,6 +118,8 @@ def _rows(arrays: BodyArrays, name: str) -> tuple[Tensor, Tensor]:
     if name == "h36m17":
         regressor = arrays.J_regressor_h36m.double()
         return regressor.new_zeros(len(regressor), NUM_JOINTS), regressor
+    if vertices <= max(FACE_VERTICES):
+        raise UserError(f"{arrays.name}: j24 needs SMPL's 6890 vertices, the body has {vertices}")
     picks, regressor = eye.new_zeros(24, NUM_JOINTS), eye.new_zeros(24, vertices)
     for row, source in enumerate(J24_FROM_54):
         if source < FIRST_FACE:

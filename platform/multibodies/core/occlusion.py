@@ -18,7 +18,12 @@ STRATEGIES = {"arms_head": 0.3, "legs": 0.3, "head": 0.3, "none": 0.1}
 LEGS = (0, 1, 2, 3, 4, 5)
 ARMS = (6, 7, 8, 9, 10, 11)
 HEAD = (12, 13, 17, 18, 19, 20, 21, 22, 23)
-HIDDEN_J24: dict[str, tuple[int, ...]] = {"arms_head": ARMS + HEAD, "legs": LEGS, "head": HEAD, "none": ()}
+HIDDEN_J24: dict[str, tuple[int, ...]] = {
+    "arms_head": ARMS + HEAD,
+    "legs": LEGS,
+    "head": HEAD,
+    "none": (),
+}
 MIN_SIDE = 1e-3  # of the frame's unit; a single visible joint still gives a box
 
 
@@ -57,7 +62,9 @@ def visible_box(keypoints: Tensor, padding: float) -> tuple[Tensor, Tensor]:
     bad = ~seen.any(-2)[..., 0] | (seen & ~torch.isfinite(keypoints[..., :2])).flatten(-2).any(-1)
     if bool(bad.any()):
         row = int(bad.reshape(-1).nonzero()[0])
-        raise UserError(f"keypoints of row {row}: no visible joint with finite x and y to crop around; drop the row")
+        raise UserError(
+            f"keypoints of row {row}: no visible joint with finite x and y to crop around; drop the row"
+        )
     low = torch.where(seen, keypoints[..., :2], torch.inf).amin(-2)
     high = torch.where(seen, keypoints[..., :2], -torch.inf).amax(-2)
     side = (high - low).amax(-1).clamp_min(MIN_SIDE)
@@ -66,4 +73,6 @@ def visible_box(keypoints: Tensor, padding: float) -> tuple[Tensor, Tensor]:
 
 def _check(keypoints: Tensor) -> None:
     if keypoints.shape[-2:] != (24, 3):
-        raise UserError(f"keypoints must be [..., 24, 3] (x, y, visible), got {list(keypoints.shape)}")
+        raise UserError(
+            f"keypoints must be [..., 24, 3] (x, y, visible), got {list(keypoints.shape)}"
+        )

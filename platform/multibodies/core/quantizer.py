@@ -16,7 +16,7 @@ from multibodies.errors import UserError
 
 LEAST_WEIGHT = 1e-8  # of the heaviest: what a hypothesis of weight 0 counts for while clusters form
 TIE = 1e-5  # two hypotheses within this share of the smaller squared distance are equally near
-CHUNK = 2**22  # numbers in the largest intermediate tensor
+CHUNK = 2**19  # numbers in the largest intermediate tensor
 
 
 class Clusters(NamedTuple):

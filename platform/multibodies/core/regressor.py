@@ -76,16 +76,46 @@ class Head(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Map features [B, F] to states [B, M, 157] = 144 pose (6D), 10 shape, 3 camera."""
-        batch, m = len(features), self.spec.num_hypotheses
-        state = self.init_state.expand(batch, m, -1)
+        if self.spec.feedback == "mean":
+            return self._forward_mean(features)
+        state = self.init_state.expand(len(features), self.spec.num_hypotheses, -1)
         for _ in range(self.spec.iterations):
-            seen = state.flatten(1) if self.spec.feedback == "all" else state.mean(1)
-            x = self.drop(self.activation(self.fc1(torch.cat([features, seen], 1))))
-            x = self.drop(self.activation(self.fc2(x)))
-            pieces = [(self.decpose, POSE), (self.decshape, SHAPE), (self.deccam, CAMERA)]
-            step = torch.cat([decoder(x).view(batch, m, size) for decoder, size in pieces], -1)
-            state = state + step
+            state = state + self._decode(self._hidden(features, state.flatten(1)))
         return state
+
+    def _forward_mean(self, features: Tensor) -> Tensor:
+        """Decode all hypotheses once instead of once per iteration, exactly.
+
+        The mean that is read back needs only the decoders' mean weights, and the steps add up:
+        sum_t (W x_t + b) = W sum_t x_t + T b.
+        """
+        steps = self.spec.iterations
+        mean_weight, mean_bias = self._mean_decoder()
+        seen = self.init_state.expand(len(features), -1)
+        total = features.new_zeros(len(features), self.spec.hidden)
+        for _ in range(steps):
+            x = self._hidden(features, seen)
+            seen = seen + torch.nn.functional.linear(x, mean_weight, mean_bias)
+            total = total + x
+        return self.init_state + self._decode(total / steps) * steps
+
+    def _hidden(self, features: Tensor, seen: Tensor) -> Tensor:
+        x = self.drop(self.activation(self.fc1(torch.cat([features, seen], 1))))
+        return self.drop(self.activation(self.fc2(x)))  # type: ignore[no-any-return]
+
+    def _decode(self, x: Tensor) -> Tensor:
+        """Map the hidden layer [B, hidden] to every hypothesis' step [B, M, 157]."""
+        m = self.spec.num_hypotheses
+        return torch.cat([decoder(x).unflatten(1, (m, -1)) for decoder in self._decoders()], -1)
+
+    def _decoders(self) -> tuple[nn.Linear, nn.Linear, nn.Linear]:
+        return self.decpose, self.decshape, self.deccam
+
+    def _mean_decoder(self) -> tuple[Tensor, Tensor]:
+        """Return the decoders' weight [157, hidden] and bias [157], averaged over the hypotheses."""
+        m = self.spec.num_hypotheses
+        weights = [d.weight.unflatten(0, (m, -1)).mean(0) for d in self._decoders()]
+        return torch.cat(weights), torch.cat([d.bias.unflatten(0, (m, -1)).mean(0) for d in self._decoders()])
 
 
 class Regressor(nn.Module):

@@ -59,7 +59,12 @@ def draw_outfits(people: Subjects, who: NDArray[np.int64], draws: Draws) -> Dres
     """Choose clothes from each subject's wardrobe, and tint everything by the row's light colour."""
     u = draws.u("outfit")
     pick = (u[:, :4] * WARDROBE).astype(int)
-    cloth = np.take_along_axis(people.wardrobe[who], pick[:, :, None], axis=1) * [[1.0], [1.0], [1.0], [0.8]]
+    cloth = np.take_along_axis(people.wardrobe[who], pick[:, :, None], axis=1) * [
+        [1.0],
+        [1.0],
+        [1.0],
+        [0.8],
+    ]
     skin = people.skin[who]
     body = np.stack([skin, people.hair[who], skin * [0.85, 0.6, 0.6]], axis=1)
     tint = (1 + 0.08 * draws.n("tint")) * (0.75 + 0.4 * u[:, 4:5])

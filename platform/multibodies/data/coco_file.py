@@ -68,11 +68,16 @@ def select_people(path: str | Path, min_visible: int = MIN_VISIBLE) -> Selection
     skipped = {"crowd": 0, "few_visible": 0}
     annotations = api.loadAnns(api.getAnnIds(catIds=api.getCatIds(catNms=["person"])))
     for annotation in sorted(annotations, key=lambda a: (a["image_id"], a["id"])):
-        rule = _left_out(annotation, min_visible)
-        if rule is None:
-            people.append(_person(annotation, api.imgs, path))
-        else:
-            skipped[rule] += 1
+        try:
+            rule = _left_out(annotation, min_visible)
+            if rule is None:
+                people.append(_person(annotation, api.imgs[annotation["image_id"]]))
+            else:
+                skipped[rule] += 1
+        except (TypeError, ValueError):
+            raise UserError(
+                f"{path}: annotation {annotation['id']}: bbox, keypoints: expected lists of numbers"
+            ) from None
     return Selection(tuple(people), skipped)
 
 
@@ -97,27 +102,32 @@ def _open(path: Path) -> Any:
 
 
 def _check_file(content: Any, path: Path) -> None:
-    for key in ("images", "annotations", "categories"):
-        if not isinstance(content, dict) or not isinstance(content.get(key), list):
-            raise UserError(f"{path}: no list '{key}'; expected COCO's person_keypoints_*.json")
-    annotations = content["annotations"]
-    if not any("keypoints" in a for a in annotations):
-        raise UserError(
-            f"{path}: no annotation has keypoints; expected COCO's person_keypoints_*.json"
-        )
-    for key in ("id", "image_id", "bbox", "category_id"):
-        if any(key not in a for a in annotations):
-            raise UserError(
-                f"{path}: an annotation lacks '{key}'; expected COCO's person_keypoints_*.json"
-            )
-    if any(
-        key not in image
-        for image in content["images"]
-        for key in ("id", "file_name", "width", "height")
-    ):
-        raise UserError(
-            f"{path}: an image lacks id, file_name, width or height; expected COCO's own format"
-        )
+    """Raise UserError unless the content has COCO's lists with their keys and joins."""
+    needed = {
+        "images": ("id", "file_name", "width", "height"),
+        "annotations": ("id", "image_id", "bbox", "category_id"),
+        "categories": ("id", "name"),
+    }
+    for name, keys in needed.items():
+        if not isinstance(content, dict) or not isinstance(content.get(name), list):
+            raise UserError(f"{path}: no list '{name}'; expected COCO's person_keypoints_*.json")
+        _check_entries(content[name], name, keys, path)
+    if not any("keypoints" in a for a in content["annotations"]):
+        raise UserError(f"{path}: nobody has keypoints; expected COCO's person_keypoints_*.json")
+    known = {image["id"] for image in content["images"]}
+    for annotation in content["annotations"]:
+        if annotation["image_id"] not in known:
+            where = f"annotation {annotation['id']} names image {annotation['image_id']}"
+            raise UserError(f"{path}: {where}, which is not listed under 'images'")
+
+
+def _check_entries(entries: list[Any], name: str, keys: tuple[str, ...], path: Path) -> None:
+    for entry in entries:
+        if not isinstance(entry, dict):
+            raise UserError(f"{path}: expected objects in '{name}', found {entry!r}")
+        missing = [key for key in keys if key not in entry]
+        if missing:
+            raise UserError(f"{path}: an entry of '{name}' lacks '{missing[0]}'")
 
 
 def _left_out(annotation: dict[str, Any], min_visible: int) -> str | None:
@@ -127,13 +137,7 @@ def _left_out(annotation: dict[str, Any], min_visible: int) -> str | None:
     return "few_visible" if sum(flag > 0 for flag in flags) < min_visible else None
 
 
-def _person(annotation: dict[str, Any], images: dict[int, Any], path: str | Path) -> Person:
-    image = images.get(annotation["image_id"])
-    if image is None:
-        raise UserError(
-            f"{path}: annotation {annotation['id']} names image {annotation['image_id']}, "
-            "which is not listed"
-        )
+def _person(annotation: dict[str, Any], image: dict[str, Any]) -> Person:
     return Person(
         image_id=int(image["id"]),
         annotation_id=int(annotation["id"]),

@@ -69,7 +69,10 @@ def draw_rows(seed: int, split_id: int, rows: range) -> Draws:
 
 def _slices(widths: dict[str, int]) -> dict[str, slice]:
     ends = np.cumsum(list(widths.values()))
-    return {name: slice(int(end) - width, int(end)) for (name, width), end in zip(widths.items(), ends, strict=True)}
+    return {
+        name: slice(int(end) - width, int(end))
+        for (name, width), end in zip(widths.items(), ends, strict=True)
+    }
 
 
 _SLICES_U, _SLICES_N = _slices(UNIFORM), _slices(NORMAL)

@@ -52,7 +52,9 @@ class Drawn(NamedTuple):
     mask: NDArray[np.bool_]
 
 
-def embedded_rows(split: str, start: int, count: int, data: DataConfig, body: BodyArrays, *, masks: bool = False) -> Rows:
+def embedded_rows(
+    split: str, start: int, count: int, data: DataConfig, body: BodyArrays, *, masks: bool = False
+) -> Rows:
     """Return rows start..start+count-1 of a split as columns of the row schema (arrays, and lists of strings).
 
     With `masks`, also `mask` bool [B, S, S]: pixels where the body is seen. Raises UserError on an unknown split
@@ -61,7 +63,9 @@ def embedded_rows(split: str, start: int, count: int, data: DataConfig, body: Bo
     if split not in SPLITS + AMBIGUOUS:
         raise UserError(f"unknown split '{split}'{nearest(split, SPLITS + AMBIGUOUS)}")
     if start < 0 or count < 1:
-        raise UserError(f"rows {start}..{start + count - 1} of '{split}': need start >= 0 and count >= 1")
+        raise UserError(
+            f"rows {start}..{start + count - 1} of '{split}': need start >= 0 and count >= 1"
+        )
     model = _model(body)
     ends = range(start, start + count, BLOCK)
     blocks = [_block(split, range(k, min(k + BLOCK, start + count)), data, model) for k in ends]
@@ -93,7 +97,9 @@ def _block(split: str, rows: range, data: DataConfig, model: Model) -> Rows:
     draws = draw_rows(data.seed, SPLITS.index(base), rows)
     people = subject_pool(data.seed, base, SPLITS.index(base))
     who = (draws.u("subject")[:, 0] * len(people.beta)).astype(int)
-    theta, sources = widen(pose_bank(base, data.lying_share), draws, data.heading_std_deg, look.pitch)
+    theta, sources = widen(
+        pose_bank(base, data.lying_share), draws, data.heading_std_deg, look.pitch
+    )
     theta32, beta = theta.astype(np.float32), people.beta[who].astype(np.float32)
     bodies = pose_bodies(model.poser, theta32, beta)
     frames = _frames(split, bodies, draws, data)
@@ -112,14 +118,33 @@ def _frames(split: str, bodies: Bodies, draws: Draws, data: DataConfig) -> Frame
     return occlude(frames, bodies, draws, share, data.crop_padding) if share > 0 else frames
 
 
-def _draw(model: Model, bodies: Bodies, frames: Frames, dress: Dress, scene: Scene, size: int) -> Drawn:
+def _draw(
+    model: Model, bodies: Bodies, frames: Frames, dress: Dress, scene: Scene, size: int
+) -> Drawn:
     count = len(frames.camera)
     canvas = new_canvas(size, SAMPLES, len(model.rest), len(model.faces))
-    shift = camera_translation(torch.from_numpy(frames.camera.astype(np.float64))).numpy().astype(np.float32)
+    shift = (
+        camera_translation(torch.from_numpy(frames.camera.astype(np.float64)))
+        .numpy()
+        .astype(np.float32)
+    )
     image = np.empty((count, size, size, 3), np.uint8)
     visible = np.empty((count, 24), np.float32)
     mask = np.empty((count, size, size), np.bool_)
-    _draw_rows(model, bodies, frames.keypoints, frames.view, shift, dress, scene, canvas, new_sheets(size), image, visible, mask)
+    _draw_rows(
+        model,
+        bodies,
+        frames.keypoints,
+        frames.view,
+        shift,
+        dress,
+        scene,
+        canvas,
+        new_sheets(size),
+        image,
+        visible,
+        mask,
+    )
     return Drawn(image, visible * ~frames.hidden, mask)
 
 
@@ -145,13 +170,17 @@ def _draw_rows(
         rasterise(bodies.vertices[row], model.faces, colours, shift[row], scene.light, row, canvas)
         compose(canvas, SAMPLES, scene, row, view[row], sheets)
         develop(sheets.body, scene.grain[row], scene.bits[row], image[row])
-        visible_joints(canvas, sheets, keypoints[row], bodies.j24[row, :, 2] + shift[row, 2], visible[row])
+        visible_joints(
+            canvas, sheets, keypoints[row], bodies.j24[row, :, 2] + shift[row, 2], visible[row]
+        )
         for j in range(image.shape[1]):
             for i in range(image.shape[2]):
                 mask[row, j, i] = sheets.front[j, i] < 0 and sheets.cover[j, i] >= 0.5
 
 
-def _names(split: str, rows: range, subjects: list[str], sources: list[str], strategy: list[str]) -> Rows:
+def _names(
+    split: str, rows: range, subjects: list[str], sources: list[str], strategy: list[str]
+) -> Rows:
     count = len(rows)
     return {
         "image_id": [f"{split}-{i:08d}" for i in rows],

@@ -54,7 +54,13 @@ def whole_frames(bodies: Bodies, camera: Floats) -> Frames:
     """The pictures as framed: nothing hidden."""
     count = len(camera)
     view = np.tile(np.array([0, 0, 1], np.float32), (count, 1))
-    return Frames(camera, project_joints(bodies.j24, camera), np.zeros((count, 24), bool), view, ["none"] * count)
+    return Frames(
+        camera,
+        project_joints(bodies.j24, camera),
+        np.zeros((count, 24), bool),
+        view,
+        ["none"] * count,
+    )
 
 
 def occlude(frames: Frames, bodies: Bodies, draws: Draws, share: float, padding: float) -> Frames:
@@ -79,7 +85,9 @@ def occlude(frames: Frames, bodies: Bodies, draws: Draws, share: float, padding:
 
 def project_joints(joints: Floats, camera: Floats) -> Floats:
     """Project joints [B, K, 3] into ndc [B, K, 2], in double precision."""
-    points = project(torch.from_numpy(joints.astype(np.float64)), torch.from_numpy(camera.astype(np.float64)))
+    points = project(
+        torch.from_numpy(joints.astype(np.float64)), torch.from_numpy(camera.astype(np.float64))
+    )
     return points.numpy().astype(np.float32)
 
 

@@ -1,4 +1,4 @@
-"""Hashed lattice noise: a texture is a function of (bits, stream, place), so any crop of it agrees with the whole.
+"""Hashed lattice noise: a texture is a function of (bits, stream, place), so a crop agrees with the whole.
 
 Shapes: W columns, L lines.
 """
@@ -20,56 +20,69 @@ MASK21, MASK10 = np.uint64(0x1FFFFF), np.uint64(0x3FF)
 def hashed(bits: int, stream: int, x: int, y: int) -> int:
     """Mix four integers into 64 bits (the finaliser of SplitMix64)."""
     z = np.uint64(bits) + np.uint64(stream) * np.uint64(0x9E3779B97F4A7C15)
-    z += np.uint64(x + 65536) * np.uint64(0xD1B54A32D192ED03) + np.uint64(y + 65536) * np.uint64(0xABC98388FB8FAC03)
+    z += np.uint64(x + 65536) * np.uint64(0xD1B54A32D192ED03)
+    z += np.uint64(y + 65536) * np.uint64(0xABC98388FB8FAC03)
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return z ^ (z >> np.uint64(31))  # type: ignore[no-any-return]
+    return z ^ (z >> np.uint64(31))  # type: ignore[return-value]
 
 
 @jit
 def ten_bits(h: int, k: int) -> int:
-    """Bits 10k to 10k+9 of a hash, as a signed integer (conversion to float is then one instruction)."""
+    """Bits 10k to 10k+9 of a hash, signed (its conversion to float is then one instruction)."""
     return np.int64((np.uint64(h) >> np.uint64(10 * k)) & MASK10)  # type: ignore[return-value]
 
 
+def value_noise(
+    bits: np.uint64, stream: int, xs: Floats, ys: Floats, cells: float, out: Floats
+) -> None:
+    """Smooth noise in [0, 1], three channels: out [L, W, 3] at ndc xs [W], ys [L] (both ascending).
+
+    There are `cells` lattice cells per frame; between lattice points, smoothstep interpolation.
+    """
+    columns, shares = _places(xs, cells)
+    lines, heights = _places(ys, cells)
+    corner, size = (columns[0], lines[0]), (columns[-1] - columns[0] + 2, lines[-1] - lines[0] + 2)
+    lattice = np.empty((size[1], size[0], 3), np.float32)
+    _lattice(bits, stream, *corner, lattice)
+    _interpolate(lattice, columns - columns[0], shares, lines - lines[0], heights, out)
+
+
+def _places(axis: Floats, cells: float) -> tuple[NDArray[np.int64], Floats]:
+    """Lattice cell and smoothstep share 3 t^2 - 2 t^3 of every coordinate."""
+    place = (axis + np.float32(1)) * np.float32(cells * np.float32(0.5))
+    cell = np.floor(place)
+    t = place - cell
+    return cell.astype(np.int64), t * t * (np.float32(3) - np.float32(2) * t)
+
+
 @jit
-def value_noise(bits: int, stream: int, xs: Floats, ys: Floats, cells: float, out: Floats) -> None:
-    """Smooth noise in [0, 1], three channels: out [L, W, 3] at ndc xs [W] (ascending), ys [L], `cells` per frame."""
-    scale = cells * np.float32(0.5)
-    x0, y0 = int(np.floor((xs[0] + 1) * scale)), int(np.floor((ys[0] + 1) * scale))
-    columns = int(np.floor((xs[-1] + 1) * scale)) - x0 + 3
-    cell, share = np.empty(len(xs), np.uint32), np.empty(len(xs), np.float32)
-    for i in range(len(xs)):
-        u = (xs[i] + 1) * scale - np.float32(x0)
-        cell[i] = int(u)
-        share[i] = _smooth(u - np.float32(cell[i]))
-    upper, lower = np.empty((columns, 3), np.float32), np.empty((columns, 3), np.float32)
-    mixed = np.empty((columns, 3), np.float32)
-    current = y0 - 2
-    for j in range(len(ys)):
-        v = (ys[j] + 1) * scale
-        line = int(np.floor(v))
-        if line != current:
-            _lattice(bits, stream, x0, line, upper)
-            _lattice(bits, stream, x0, line + 1, lower)
-            current = line
-        mixed[:] = upper + (lower - upper) * _smooth(v - np.float32(line))
-        for i in range(len(xs)):
-            k = cell[i]
+def _lattice(bits: int, stream: int, x0: int, y0: int, out: Floats) -> None:
+    """Lattice values in [0, 1]: out [lines, columns, 3] from lattice place (x0, y0)."""
+    for j in range(out.shape[0]):
+        for i in range(out.shape[1]):
+            h = hashed(bits, stream, x0 + i, y0 + j)
             for c in range(3):
-                out[j, i, c] = mixed[k, c] + (mixed[k + np.uint32(1), c] - mixed[k, c]) * share[i]
+                channel = np.int64((h >> np.uint64(21 * c)) & MASK21)
+                out[j, i, c] = np.float32(channel) * np.float32(1 / 2097151)
 
 
 @jit
-def _smooth(t: float) -> float:
-    """3 t^2 - 2 t^3."""
-    return t * t * (np.float32(3) - np.float32(2) * t)
-
-
-@jit
-def _lattice(bits: int, stream: int, x0: int, y: int, out: Floats) -> None:
-    """Lattice values in [0, 1] of one line: out [columns, 3]."""
-    for k in range(out.shape[0]):
-        h = hashed(bits, stream, x0 + k, y)
-        for c in range(3):
-            out[k, c] = np.float32(np.int64((h >> np.uint64(21 * c)) & MASK21)) * np.float32(1 / 2097151)
+def _interpolate(
+    lattice: Floats,
+    columns: NDArray[np.int64],
+    shares: Floats,
+    lines: NDArray[np.int64],
+    heights: Floats,
+    out: Floats,
+) -> None:
+    mixed = np.empty((lattice.shape[1], 3), np.float32)
+    for j in range(out.shape[0]):
+        upper, lower = lattice[lines[j]], lattice[lines[j] + 1]
+        for k in range(mixed.shape[0]):
+            for c in range(3):
+                mixed[k, c] = upper[k, c] + (lower[k, c] - upper[k, c]) * heights[j]
+        for i in range(out.shape[1]):
+            k = columns[i]
+            for c in range(3):
+                out[j, i, c] = mixed[k, c] + (mixed[k + 1, c] - mixed[k, c]) * shares[i]

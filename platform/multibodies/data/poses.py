@@ -14,7 +14,13 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from multibodies.data.draws import Draws
-from multibodies.data.keyframes import LYING, keyframe_names, load_keyframes, mirror, rotation_limits
+from multibodies.data.keyframes import (
+    LYING,
+    keyframe_names,
+    load_keyframes,
+    mirror,
+    rotation_limits,
+)
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -27,7 +33,9 @@ PARTS = (  # what a swap takes from the other keyframe, and how often
     (RIGHT_ARM, 0.15),
     ((3, 6, 9, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21), 0.3),
 )
-NOISE_DEG = np.array([5, 6, 6, 4, 6, 6, 4, 6, 6, 4, 4, 4, 6, 3, 3, 6, 11, 11, 10, 10, 10, 10, 4, 4], float)
+NOISE_DEG = np.array(
+    [5, 6, 6, 4, 6, 6, 4, 6, 6, 4, 4, 4, 6, 3, 3, 6, 11, 11, 10, 10, 10, 10, 4, 4], float
+)
 KNEES, LEFT_ELBOW, RIGHT_ELBOW = [4, 5], 18, 19
 TO_CAMERA = Rotation.from_rotvec([np.pi, 0.0, 0.0])  # y up, facing +z -> y down, z forward
 
@@ -56,7 +64,9 @@ def pose_bank(split: str, lying_share: float) -> PoseBank:
     return PoseBank((*names, *names), rotations, np.cumsum(weights / weights.sum()), relatives)
 
 
-def widen(bank: PoseBank, draws: Draws, heading_std_deg: float, pitch: tuple[float, float]) -> tuple[Floats, list[str]]:
+def widen(
+    bank: PoseBank, draws: Draws, heading_std_deg: float, pitch: tuple[float, float]
+) -> tuple[Floats, list[str]]:
     """Return poses [B, 24, 3] (axis-angle, root in the camera frame) and the keyframes each came from.
 
     The heading is N(0, heading_std_deg), wrapped; the camera looks down by N(pitch[0], pitch[1]) degrees.
@@ -66,7 +76,9 @@ def widen(bank: PoseBank, draws: Draws, heading_std_deg: float, pitch: tuple[flo
     swapped, other = _swap(bank, first, mix)
     blended, relative = _blend(bank, first, mix)
     swap, blend = mix[:, 0] < SWAP_SHARE, mix[:, 0] >= 1 - BLEND_SHARE
-    pose = np.where(swap[:, None, None], swapped, np.where(blend[:, None, None], blended, bank.rotations[first]))
+    pose = np.where(
+        swap[:, None, None], swapped, np.where(blend[:, None, None], blended, bank.rotations[first])
+    )
     pose = _limit(_noisy(pose, draws))
     pose[:, 0] = _turn(pose[:, 0], draws, heading_std_deg, pitch)
     return pose, _sources(bank, first, np.where(swap, other, relative), swap, blend)
@@ -79,7 +91,9 @@ def _uprightness(rotations: Floats) -> Floats:
 
 def _pick(chances: Floats, uniform: Floats) -> Ints:
     """Index [B] whose cumulative chance ([2F], or [B, 2F]) first exceeds `uniform` [B]."""
-    index: Ints = (np.broadcast_to(chances, (len(uniform), chances.shape[-1])) <= uniform[:, None]).sum(1)
+    index: Ints = (
+        np.broadcast_to(chances, (len(uniform), chances.shape[-1])) <= uniform[:, None]
+    ).sum(1)
     return np.minimum(index, chances.shape[-1] - 1)
 
 
@@ -126,14 +140,22 @@ def _turn(root: Floats, draws: Draws, heading_std_deg: float, pitch: tuple[float
     """Replace the root's heading, tip it by the camera's pitch, and go to the camera frame."""
     rotation = Rotation.from_rotvec(root)
     facing = rotation.apply([0.0, 0.0, 1.0])
-    heading = np.radians(heading_std_deg) * draws.n("heading")[:, 0] - np.arctan2(facing[:, 0], facing[:, 2])
+    heading = np.radians(heading_std_deg) * draws.n("heading")[:, 0] - np.arctan2(
+        facing[:, 0], facing[:, 2]
+    )
     tip = np.radians(pitch[0] + pitch[1] * draws.n("pitch")[:, 0])
-    world = Rotation.from_euler("x", tip[:, None]) * Rotation.from_euler("y", heading[:, None]) * rotation
+    world = (
+        Rotation.from_euler("x", tip[:, None])
+        * Rotation.from_euler("y", heading[:, None])
+        * rotation
+    )
     turned: Floats = (TO_CAMERA * world).as_rotvec()
     return turned
 
 
-def _sources(bank: PoseBank, first: Ints, second: Ints, swap: NDArray[np.bool_], blend: NDArray[np.bool_]) -> list[str]:
+def _sources(
+    bank: PoseBank, first: Ints, second: Ints, swap: NDArray[np.bool_], blend: NDArray[np.bool_]
+) -> list[str]:
     joiner = np.where(swap, "+", np.where(blend, "~", ""))
     names = zip(first, joiner, second, strict=True)
     return [bank.names[a] + (f"{sign}{bank.names[b]}" if sign else "") for a, sign, b in names]

@@ -1,7 +1,8 @@
 """A z-buffer rasteriser for small training images: numba only, no GL, no display.
 
-Camera frame (x right, y down, z forward, metres); perspective projection x_ndc = 2 (5000/224) (X + tx) / (Z + tz).
-Gouraud shading, `samples` x `samples` anti-aliasing. Shapes: V vertex, F face, S image side, H = S * samples.
+Camera frame (x right, y down, z forward, metres); perspective projection
+x_ndc = 2 (5000/224) (X + tx) / (Z + tz). Gouraud shading, `samples` x `samples` anti-aliasing.
+Shapes: V vertex, F face, S image side, H = S * samples.
 """
 
 from __future__ import annotations
@@ -11,27 +12,26 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from multibodies.data.body_tables import Floats, Index
 from multibodies.data.jit import jit
-
-Floats = NDArray[np.float32]
-Index = NDArray[np.uint32]  # unsigned: the kernels then skip NumPy's wrap-around of negative indices
 
 FOCAL = np.float32(5000.0 / 224.0)  # in image sides
 NEAR = np.float32(0.05)  # metres; triangles closer than this are not drawn
 FAR = np.float32(1e9)  # depth of an empty sample
+Scalar = np.float32
 
 
-class Light(NamedTuple):
-    """Lights of B rows: direction towards the light [B, 3] (camera frame, unit), ambient [B], specular [B]."""
+class Lamp(NamedTuple):
+    """One light: direction towards it [3] (camera frame, unit), ambient and specular strength."""
 
     direction: Floats
-    ambient: Floats
-    specular: Floats
+    ambient: Scalar
+    specular: Scalar
 
 
 class Canvas(NamedTuple):
-    """Buffers that rows share: samples' depth [H, H] and colour [H, H, 3]; per vertex normal, screen (x, y, depth) and
-    shade [V, 3]; triangles kept [F, 7]."""
+    """Buffers that rows share: samples' depth [H, H] and colour [H, H, 3]; per vertex normal,
+    screen (x, y, depth) and shade [V, 3]; triangles kept [F, 7]."""
 
     depth: Floats
     colour: Floats
@@ -44,35 +44,30 @@ class Canvas(NamedTuple):
 def new_canvas(size: int, samples: int, vertices: int, faces: int) -> Canvas:
     """Allocate buffers for images of `size` pixels and bodies of so many vertices and faces."""
     side = size * samples
-    colour = np.zeros((side, side, 3), np.float32)
-    per_vertex = np.zeros((3, vertices, 3), np.float32)
-    kept = np.zeros((faces, 7), np.uint32)
-    return Canvas(np.zeros((side, side), np.float32), colour, per_vertex[0], per_vertex[1], per_vertex[2], kept)
+    normal, screen, shade = np.zeros((3, vertices, 3), np.float32)
+    depth, colour = np.zeros((side, side), np.float32), np.zeros((side, side, 3), np.float32)
+    return Canvas(depth, colour, normal, screen, shade, np.zeros((faces, 7), np.uint32))
 
 
-@jit
-def rasterise(vertices: Floats, faces: Index, colours: Floats, shift: Floats, light: Light, row: int, canvas: Canvas) -> None:
+def rasterise(
+    vertices: Floats, faces: Index, colours: Floats, shift: Floats, lamp: Lamp, canvas: Canvas
+) -> None:
     """Draw one body into canvas.depth and canvas.colour.
 
-    vertices, colours [V, 3]; faces [F, 3]; shift [3] is added to the vertices; `row` picks the light.
+    vertices, colours [V, 3]; faces [F, 3]; shift [3] (metres) is added to the vertices.
     """
+    canvas.normal.fill(0)
+    canvas.depth.fill(FAR)
     _normals(vertices, faces, canvas.normal)
-    _shade(canvas.normal, colours, light.direction[row], light.ambient[row], light.specular[row], canvas.shade)
-    side = canvas.depth.shape[0]
-    for v in range(vertices.shape[0]):
-        z = vertices[v, 2] + shift[2]
-        scale = FOCAL * side / z
-        canvas.screen[v, 0] = side * np.float32(0.5) + (vertices[v, 0] + shift[0]) * scale
-        canvas.screen[v, 1] = side * np.float32(0.5) + (vertices[v, 1] + shift[1]) * scale
-        canvas.screen[v, 2] = z
-    count = _cull(canvas.screen, faces, side, canvas.kept)
+    _shade(canvas.normal, colours, *lamp, canvas.shade)
+    _place(vertices, shift, len(canvas.depth), canvas.screen)
+    count = _cull(canvas.screen, faces, len(canvas.depth), canvas.kept)
     _fill(canvas.screen, canvas.shade, canvas.kept[:count], canvas.depth, canvas.colour)
 
 
 @jit
 def _normals(vertices: Floats, faces: Index, out: Floats) -> None:
-    """Unnormalised vertex normals [V, 3]: sum of the cross products of the faces around each vertex."""
-    out[:] = 0
+    """Add to out [V, 3] the cross products of the faces around each vertex: its normal, unscaled."""
     for f in range(faces.shape[0]):
         a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
         ax, ay, az = vertices[a, 0], vertices[a, 1], vertices[a, 2]
@@ -86,8 +81,10 @@ def _normals(vertices: Floats, faces: Index, out: Floats) -> None:
 
 
 @jit
-def _shade(normal: Floats, colours: Floats, light: Floats, ambient: float, specular: float, out: Floats) -> None:
-    """Lambert with a sky-weighted ambient term and a Blinn highlight of exponent 16, viewed along +z."""
+def _shade(
+    normal: Floats, colours: Floats, light: Floats, ambient: Scalar, specular: Scalar, out: Floats
+) -> None:
+    """Lambert, a sky-weighted ambient term and a Blinn highlight of exponent 16, seen along +z."""
     one, zero = np.float32(1), np.float32(0)
     hx, hy, hz = light[0], light[1], light[2] - one
     half = one / np.sqrt(hx * hx + hy * hy + hz * hz)
@@ -108,9 +105,22 @@ def _shade(normal: Floats, colours: Floats, light: Floats, ambient: float, specu
 
 
 @jit
+def _place(vertices: Floats, shift: Floats, side: int, screen: Floats) -> None:
+    """Project vertices: screen [V, 3] = x, y in samples, depth in metres."""
+    for v in range(vertices.shape[0]):
+        z = vertices[v, 2] + shift[2]
+        scale = FOCAL * side / z
+        screen[v, 0] = side * np.float32(0.5) + (vertices[v, 0] + shift[0]) * scale
+        screen[v, 1] = side * np.float32(0.5) + (vertices[v, 1] + shift[1]) * scale
+        screen[v, 2] = z
+
+
+@jit
 def _cull(screen: Floats, faces: Index, side: int, kept: Index) -> int:
-    """List the triangles that face the camera and hold a sample centre within their bounds: kept [F, 7] is
-    (corners a, b, c, left, right, top, bottom). Return how many."""
+    """List the triangles that face the camera and hold a sample centre within their bounds.
+
+    kept [F, 7] is (corners a, b, c, left, right, top, bottom). Return how many.
+    """
     count = 0
     half, last = np.float32(0.5), np.int32(side - 1)
     for f in range(faces.shape[0]):
@@ -126,15 +136,15 @@ def _cull(screen: Floats, faces: Index, side: int, kept: Index) -> int:
         near = min(screen[a, 2], screen[b, 2], screen[c, 2]) < NEAR
         if left <= right and top <= bottom and not near:
             kept[count, 0], kept[count, 1], kept[count, 2] = a, b, c
-            kept[count, 3], kept[count, 4], kept[count, 5], kept[count, 6] = left, right, top, bottom
+            kept[count, 3], kept[count, 4] = left, right
+            kept[count, 5], kept[count, 6] = top, bottom
             count += 1
     return count
 
 
 @jit
 def _fill(screen: Floats, shade: Floats, kept: Index, depth: Floats, colour: Floats) -> None:
-    """Z-buffer the kept triangles: barycentric depth and colour at every sample centre inside one."""
-    depth[:] = FAR
+    """Z-buffer the kept triangles: barycentric depth and colour at every sample centre inside."""
     half, zero, one = np.float32(0.5), np.float32(0), np.float32(1)
     for f in range(kept.shape[0]):
         a, b, c = kept[f, 0], kept[f, 1], kept[f, 2]
@@ -155,16 +165,20 @@ def _fill(screen: Floats, shade: Floats, kept: Index, depth: Floats, colour: Flo
                         colour[y, x, k] = w0 * shade[a, k] + w1 * shade[b, k] + w2 * shade[c, k]
 
 
-@jit
 def resolve(canvas: Canvas, samples: int, image: Floats, cover: Floats) -> None:
-    """Average samples x samples per pixel into image [S, S, 3] (premultiplied) and its coverage [S, S] in [0, 1]."""
+    """Average samples x samples per pixel: image [S, S, 3] (premultiplied), cover [S, S] in [0, 1]."""
+    image.fill(0)
+    cover.fill(0)
+    _resolve(canvas.depth, canvas.colour, samples, image, cover)
+
+
+@jit
+def _resolve(depth: Floats, colour: Floats, samples: int, image: Floats, cover: Floats) -> None:
     share = np.float32(1.0) / np.float32(samples * samples)
-    image[:] = 0
-    cover[:] = 0
-    for j in range(canvas.depth.shape[0]):
-        for i in range(canvas.depth.shape[1]):
-            if canvas.depth[j, i] < FAR:
+    for j in range(depth.shape[0]):
+        for i in range(depth.shape[1]):
+            if depth[j, i] < FAR:
                 y, x = j // samples, i // samples
                 cover[y, x] += share
                 for c in range(3):
-                    image[y, x, c] += canvas.colour[j, i, c] * share
+                    image[y, x, c] += colour[j, i, c] * share

@@ -99,7 +99,9 @@ def _light(draws: Draws, look: Look) -> Light:
     towards = np.stack([side, -(-0.1 + 1.2 * u[:, 0]), -(0.25 + 0.75 * u[:, 1])], axis=1)
     towards /= np.linalg.norm(towards, axis=1, keepdims=True)
     ambient = look.ambient[0] + (look.ambient[1] - look.ambient[0]) * u[:, 2]
-    return Light(towards.astype(np.float32), ambient.astype(np.float32), (0.2 * u[:, 3]).astype(np.float32))
+    return Light(
+        towards.astype(np.float32), ambient.astype(np.float32), (0.2 * u[:, 3]).astype(np.float32)
+    )
 
 
 def _backdrop(draws: Draws, look: Look, clutter: float) -> Backdrop:
@@ -135,6 +137,10 @@ def _occluders(draws: Draws, clutter: float) -> Occluders:
         (0.12 + 0.52 * each[..., 2:4]) * (0.5 + 0.5 * clutter),
         np.stack([np.cos(angle), np.sin(angle)], axis=-1),
     )
-    noise = np.stack([2 + np.floor(18 * each[..., 9]), 0.1 + 0.5 * each[..., 10]], axis=-1).astype(np.float32)
+    noise = np.stack([2 + np.floor(18 * each[..., 9]), 0.1 + 0.5 * each[..., 10]], axis=-1).astype(
+        np.float32
+    )
     centre, axes, direction = (f.astype(np.float32) for f in fields)
-    return Occluders(count, centre, axes, direction, each[..., 5] < 0.4, each[..., 6:9].astype(np.float32), noise)
+    return Occluders(
+        count, centre, axes, direction, each[..., 5] < 0.4, each[..., 6:9].astype(np.float32), noise
+    )

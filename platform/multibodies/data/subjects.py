@@ -32,7 +32,9 @@ class Subjects(NamedTuple):
 @lru_cache(maxsize=64)
 def subject_pool(seed: int, split: str, split_id: int) -> Subjects:
     """Draw the people of a split; person k depends only on (seed, split, k)."""
-    people = [_person(generator(seed, split_id, SUBJECT_STREAM, k)) for k in range(POOL_SIZES[split])]
+    people = [
+        _person(generator(seed, split_id, SUBJECT_STREAM, k)) for k in range(POOL_SIZES[split])
+    ]
     return Subjects(*(np.stack(field) for field in zip(*people, strict=True)))
 
 
@@ -47,5 +49,7 @@ def _person(rng: np.random.Generator) -> tuple[NDArray[np.generic], ...]:
 
 def _cloth(rng: np.random.Generator, skin: Floats) -> Floats:
     """A colour that is not the skin's, so that nobody looks undressed."""
-    colour = np.array(colorsys.hsv_to_rgb(rng.random(), 0.95 * rng.random() ** 1.3, rng.uniform(0.12, 1)))
+    colour = np.array(
+        colorsys.hsv_to_rgb(rng.random(), 0.95 * rng.random() ** 1.3, rng.uniform(0.12, 1))
+    )
     return 1 - colour if np.abs(colour - skin).max() < UNLIKE_SKIN else colour

@@ -8,6 +8,8 @@ An effect is a contrast between cells of the grid (lambda_ri, flow_weight); nega
 Each image's error is first averaged over the seeds; then images are resampled. The interval tells
 how well the images determine the difference of these trainings; `effects_per_seed` tells how much
 another training seed moves it.
+
+Shapes: B image, S seed, N output count, D metric.
 """
 
 from __future__ import annotations
@@ -16,13 +18,12 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 
 from multibodies.report.bootstrap import Floats, paired_bootstrap
-from multibodies.report.records import CELL, METRICS, datasets_of, seed_means
+from multibodies.report.grid import Cell, Grid
+from multibodies.report.records import METRICS
 
 MAIN = ("reprojection", "flow")
-Cell = tuple[float, float]
 
 
 class Contrast(NamedTuple):
@@ -53,25 +54,22 @@ def contrasts(cells: Sequence[Cell]) -> list[Contrast]:
     return [contrast for contrast in main + simple if contrast.plus]
 
 
-def effects(frame: pd.DataFrame, samples: int, seed: int = 0) -> list[dict[str, Any]]:
-    """Return every contrast per dataset, n and metric: difference_mm with its interval."""
-    averaged = seed_means(frame)
-    return [
-        record
-        for dataset in datasets_of(averaged)
-        for record in _of_dataset(averaged, dataset, samples, seed)
-    ]
+def effects(grids: Sequence[Grid], samples: int, seed: int = 0) -> list[dict[str, Any]]:
+    """Return every contrast per dataset, n and metric: difference_mm with its interval.
+
+    All contrasts of a dataset share the resampled images.
+    """
+    return [record for grid in grids for record in _of_dataset(grid, samples, seed)]
 
 
-def effects_per_seed(frame: pd.DataFrame) -> list[dict[str, Any]]:
+def effects_per_seed(grids: Sequence[Grid]) -> list[dict[str, Any]]:
     """Return the main effects of each seed alone, without intervals."""
     return [
-        {**_names(dataset, contrast, n, metric), "seed": int(str(seed)), "difference_mm": mean}
-        for seed, part in frame.groupby("seed")
-        for dataset in datasets_of(part)
-        for contrast, n, metric, values in _differences(part, dataset)
-        if contrast.effect in MAIN
-        for mean in [float(values.mean())]
+        {**names, "seed": seed, "difference_mm": float(values[:, index].mean())}
+        for grid in grids
+        for names, values in _differences(grid)
+        if names["effect"] in MAIN
+        for index, seed in enumerate(grid.seeds)
     ]
 
 
@@ -88,42 +86,26 @@ def _weights(effect: str, levels: Sequence[float], weight: float) -> Contrast:
     return Contrast(effect, tuple(plus), tuple(minus))
 
 
-def _of_dataset(
-    averaged: pd.DataFrame, dataset: str, samples: int, seed: int
-) -> Iterator[dict[str, Any]]:
-    """Bootstrap all contrasts of a dataset on the same resampled images."""
-    found = list(_differences(averaged, dataset))
+def _of_dataset(grid: Grid, samples: int, seed: int) -> Iterator[dict[str, Any]]:
+    found = list(_differences(grid))
     if not found:
         return
-    columns = np.stack([values for *_, values in found], axis=1)
+    columns = np.stack([values.mean(axis=1) for _, values in found], axis=1)
     intervals = paired_bootstrap(columns, samples, seed)
-    for index, (contrast, n, metric, _) in enumerate(found):
-        yield {
-            **_names(dataset, contrast, n, metric),
-            "difference_mm": float(intervals.mean[index]),
-            "low": float(intervals.low[index]),
-            "high": float(intervals.high[index]),
-        }
+    for (names, _), mean, low, high in zip(found, *intervals, strict=True):
+        yield {**names, "difference_mm": float(mean), "low": float(low), "high": float(high)}
 
 
-def _names(dataset: str, contrast: Contrast, n: int, metric: str) -> dict[str, Any]:
-    return {"dataset": dataset, "effect": contrast.effect, "n": n, "metric": metric}
+def _differences(grid: Grid) -> Iterator[tuple[dict[str, Any], Floats]]:
+    """Yield (names, difference per image and seed [B, S]) in the order of tables."""
+    for effect, plus, minus in contrasts(grid.cells):
+        difference = _mean(grid, plus) - _mean(grid, minus)
+        for index, n in enumerate(grid.ns):
+            for part, metric in enumerate(METRICS):
+                names = {"dataset": grid.dataset, "effect": effect, "n": n, "metric": metric}
+                yield names, difference[:, :, index, part]
 
 
-def _differences(frame: pd.DataFrame, dataset: str) -> Iterator[tuple[Contrast, int, str, Floats]]:
-    """Yield (contrast, n, metric, difference per image [B]) in the order of tables."""
-    part = frame[frame["dataset"] == dataset]
-    for contrast in contrasts(cells_of(part)):
-        for n in sorted(int(value) for value in part["n"].unique()):
-            at_n = part[part["n"] == n]
-            for metric in METRICS:
-                table = at_n.pivot(index="image_id", columns=CELL, values=f"{metric}_mm")
-                plus = table[list(contrast.plus)].to_numpy(dtype=float).mean(axis=1)
-                minus = table[list(contrast.minus)].to_numpy(dtype=float).mean(axis=1)
-                yield contrast, n, metric, plus - minus
-
-
-def cells_of(frame: pd.DataFrame) -> list[Cell]:
-    """Return the distinct (lambda_ri, flow_weight), sorted."""
-    distinct = frame[CELL].drop_duplicates().to_numpy(dtype=float)
-    return sorted((float(level), float(weight)) for level, weight in distinct)
+def _mean(grid: Grid, cells: Sequence[Cell]) -> Floats:
+    mean: Floats = np.mean([grid.of(cell) for cell in cells], axis=0)
+    return mean

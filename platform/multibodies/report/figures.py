@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
@@ -21,9 +20,9 @@ from matplotlib.figure import Figure
 from multibodies.core.joints import J24_EDGES
 from multibodies.files import write_bytes
 from multibodies.report.bootstrap import paired_bootstrap
-from multibodies.report.effects import cells_of
-from multibodies.report.records import datasets_of, seed_means
+from multibodies.report.grid import Grid
 
+FOLDER = "figures"  # of a run
 DPI = 110
 COLOURS = ("#7a828c", "#4c78a8", "#f58518", "#54a24b", "#b279a2", "#e45756", "#72b7b2", "#9d755d")
 VISIBLE, BONE = "#ffd92f", "#ff5d5d"
@@ -38,27 +37,22 @@ def save(figure: Figure, path: str | Path) -> Path:
     return Path(path)
 
 
-def mpjpe_curves(per_image: pd.DataFrame, samples: int) -> Figure:
+def mpjpe_curves(grids: Sequence[Grid], samples: int) -> Figure:
     """Draw MPJPE-n against n, a panel per dataset, a line per row with 95 % intervals of its mean.
 
     Intervals of rows overlap even where the paired effect is clear: both hold the same images.
     """
-    averaged = seed_means(per_image)
-    names = datasets_of(averaged)
-    figure, panels = _panels(1, len(names), width=5.2, height=3.8)
-    for axes, name in zip(panels, names, strict=True):
-        part = averaged[averaged["dataset"] == name]
-        for index, (level, weight) in enumerate(cells_of(part)):
-            cell = part[(part["lambda_ri"] == level) & (part["flow_weight"] == weight)]
-            table = cell.pivot(index="image_id", columns="n", values="mpjpe_mm")
-            curve = paired_bootstrap(table.to_numpy(dtype=float), samples)
-            x = np.arange(table.shape[1]) + 0.05 * index
+    figure, panels = _panels(1, len(grids), width=5.2, height=3.8)
+    for axes, grid in zip(panels, grids, strict=True):
+        for index, (level, weight) in enumerate(grid.cells):
+            curve = paired_bootstrap(grid.of((level, weight)).mean(axis=1)[..., 0], samples)
+            x = np.arange(len(grid.ns)) + 0.05 * index
             errors = [curve.mean - curve.low, curve.high - curve.mean]
             label = f"reproj. {level:g}, flow {weight:g}"
             colour = COLOURS[index % len(COLOURS)]
             axes.errorbar(x, curve.mean, errors, label=label, color=colour, marker="o", ms=3)
-            axes.set_xticks(np.arange(table.shape[1]), [str(n) for n in table.columns])
-        axes.set(title=name, xlabel="n", ylabel="MPJPE-n (mm)")
+        axes.set_xticks(np.arange(len(grid.ns)), [str(n) for n in grid.ns])
+        axes.set(title=grid.dataset, xlabel="n", ylabel="MPJPE-n (mm)")
         axes.grid(axis="y", alpha=0.3)
     panels[-1].legend(fontsize=8)
     return figure
@@ -125,7 +119,8 @@ def training_curves(
         for index, (name, lines) in enumerate(runs.items()):
             points = [(line["step"], line[key]) for line in lines if key in line]
             colour = COLOURS[index % len(COLOURS)]
-            axes.plot(*zip(*points, strict=True), color=colour, lw=1, label=name)
+            steps, values = [x for x, _ in points], [y for _, y in points]
+            axes.plot(steps, values, color=colour, lw=1, label=name)
         axes.set(title=key, xlabel="step")
         axes.grid(alpha=0.3)
     panels[-1].legend(fontsize=7)

@@ -6,6 +6,7 @@ statistics are paired.
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -55,12 +56,6 @@ def datasets_of(frame: pd.DataFrame) -> list[str]:
     return known + sorted(names - set(known))
 
 
-def seed_means(frame: pd.DataFrame) -> pd.DataFrame:
-    """Average the seeds of each image: one row per dataset, image, cell and n."""
-    keys = [key for key in KEYS if key != "seed"]
-    return frame.groupby(keys, as_index=False)[list(VALUES)].mean()
-
-
 def _check_finite(frame: pd.DataFrame, where: str) -> None:
     bad = ~np.isfinite(frame[list(VALUES)].to_numpy(dtype=float)).all(axis=1)
     if bad.any():
@@ -85,15 +80,15 @@ def _check_paired(frame: pd.DataFrame, where: str) -> None:
     """Every seed, cell and n of a dataset must have every image of it."""
     for dataset, part in frame.groupby("dataset"):
         images = part["image_id"].nunique()
-        grid = 1
-        for key in ("seed", *CELL, "n"):
-            grid *= part[key].nunique()
-        counts = part.groupby(["seed", *CELL, "n"]).size()
-        if len(counts) == grid and (counts == images).all():
+        names = ["seed", *CELL, "n"]
+        cells = math.prod(part[name].nunique() for name in names)
+        counts = part.groupby(names).size()
+        if len(counts) == cells and (counts == images).all():
             continue
-        least = counts.idxmin()
+        least = dict(zip(names, counts.index[int(counts.to_numpy().argmin())], strict=True))
         raise UserError(
-            f"{where}: dataset '{dataset}' is not complete: {grid} cells (seed, lambda_ri, "
-            f"flow_weight, n) of {images} images expected, {len(counts)} cells found, the smallest "
-            f"of {counts.min()} images at {least}; score the missing ones"
+            f"{where}: dataset '{dataset}' is not complete: {cells} cells of {images} images "
+            f"expected, {len(counts)} found; the smallest has {counts.min()} "
+            f"({', '.join(f'{name} {value:g}' for name, value in least.items())}); "
+            "score the missing ones"
         )

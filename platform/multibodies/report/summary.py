@@ -12,10 +12,11 @@ import pandas as pd
 from multibodies.files import write_bytes
 from multibodies.report import figures, sections
 from multibodies.report.diagnostics import diagnostics_section
+from multibodies.report.grid import Grid, grids
 from multibodies.report.html import html
 from multibodies.report.markdown import markdown, terminal
 from multibodies.report.page import Figure, Page, Section
-from multibodies.report.records import datasets_of, read_per_image
+from multibodies.report.records import read_per_image
 from multibodies.report.tables import table2
 
 PER_IMAGE, DIAGNOSTICS, FIGURES, STEM = (
@@ -41,7 +42,7 @@ def write_report(
     run_dir = Path(run_dir)
     per_image = read_per_image(run_dir / PER_IMAGE)
     summary = table2(per_image, provenance, samples)
-    drawn = _draw(run_dir / FIGURES, per_image, summary, samples)
+    drawn = _draw(run_dir / FIGURES, grids(per_image), summary, samples)
     page = table2_page(summary, [*drawn, *extra], _diagnostics(run_dir))
     write_page(run_dir, page)
     text = json.dumps(summary, indent=1, allow_nan=False, default=str)
@@ -51,8 +52,9 @@ def write_report(
 
 def write_page(run_dir: Path, page: Page) -> None:
     """Write a page as Markdown and HTML."""
-    write_bytes(run_dir / f"{STEM}.md", markdown(page, run_dir).encode())
-    write_bytes(run_dir / f"{STEM}.html", html(page).encode())
+    contents = {"md": markdown(page, run_dir), "html": html(page)}
+    for suffix, content in contents.items():
+        write_bytes(run_dir / f"{STEM}.{suffix}", content.encode())
 
 
 def table2_page(
@@ -84,10 +86,10 @@ def _diagnostics(run_dir: Path) -> pd.DataFrame | None:
 
 
 def _draw(
-    folder: Path, per_image: pd.DataFrame, summary: Mapping[str, Any], samples: int
+    folder: Path, dense: Sequence[Grid], summary: Mapping[str, Any], samples: int
 ) -> list[Figure]:
-    datasets = " and ".join(datasets_of(per_image))
-    curves = figures.save(figures.mpjpe_curves(per_image, samples), folder / "mpjpe_n.png")
+    datasets = " and ".join(grid.dataset for grid in dense)
+    curves = figures.save(figures.mpjpe_curves(dense, samples), folder / "mpjpe_n.png")
     drawn = [Figure(curves, f"MPJPE-n on {datasets}; bars: 95 % interval of the mean over images")]
     if summary["effects"]:
         forest = figures.save(figures.effects_forest(summary["effects"]), folder / "effects.png")

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from multibodies.report.effects import MAIN, effects, effects_per_seed
+from multibodies.report.grid import grids
 from multibodies.report.records import KEYS, VALUES, check_per_image, datasets_of
 
 ROW_KEYS = ["dataset", "lambda_ri", "flow_weight", "n"]
@@ -39,7 +40,8 @@ def table2(
     flow weight, timing) is kept as it is. Raises UserError on bad records.
     """
     frame = check_per_image(per_image)
-    found = effects(frame, samples)
+    dense = grids(frame)
+    found = effects(dense, samples)
     named = [record for record in found if record["effect"] in MAIN]
     return {
         "profile": provenance["profile"],
@@ -47,9 +49,9 @@ def table2(
         "rows": table_rows(frame),
         "effects": named,
         "more_effects": [record for record in found if record["effect"] not in MAIN],
-        "effects_per_seed": effects_per_seed(frame),
+        "effects_per_seed": effects_per_seed(dense),
         "ours": {"flow_weights": _our_weights(frame)},
-        "images": {name: _images(frame, name) for name in datasets_of(frame)},
+        "images": {grid.dataset: len(grid.errors) for grid in dense},
         "bootstrap_samples": samples,
         "definitions": DEFINITIONS,
         "provenance": dict(provenance),
@@ -59,10 +61,6 @@ def table2(
 def _our_weights(frame: pd.DataFrame) -> list[float]:
     found = {float(weight) for weight in frame["flow_weight"].unique()}
     return sorted(found - set(PAPER_WEIGHTS))
-
-
-def _images(frame: pd.DataFrame, dataset: str) -> int:
-    return int(frame.loc[frame["dataset"] == dataset, "image_id"].nunique())
 
 
 def _plain(row: Mapping[Any, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
+import threading
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -26,7 +27,8 @@ class Tracker:
     """Logs one sweep. `uri` None keeps the journal only.
 
     After the first failure to reach the server (at most about two seconds) it is left alone;
-    `close` then tries once more to bring it up to date from the journal.
+    `close` then tries once more to bring it up to date from the journal. A journal that is there
+    already, of a killed process, is sent again first. Several threads may share a tracker.
     """
 
     def __init__(self, uri: str | None, journal_path: str | Path, sweep: str) -> None:
@@ -35,8 +37,9 @@ class Tracker:
         self.problems: list[str] = []
         self.online = uri is not None
         self._sink: Sink | None = None
-        self._pending: list[Event] = []
+        self._pending = _earlier(self.journal.path) if self.online else []
         self._sent = time.monotonic()
+        self._lock = threading.RLock()
 
     def __enter__(self) -> Self:
         return self
@@ -57,30 +60,25 @@ class Tracker:
 
     def record(self, event: Event) -> None:
         """Journal an event; send it now, or with the next batch if it is a metric."""
-        self.journal.append(event)
-        if not self.online:
-            return
-        self._pending.append(event)
-        if event.kind != "metrics" or time.monotonic() - self._sent > SEND_EVERY:
-            self.flush()
+        with self._lock:
+            self.journal.append(event)
+            if not self.online:
+                return
+            self._pending.append(event)
+            if event.kind != "metrics" or time.monotonic() - self._sent > SEND_EVERY:
+                self.flush()
 
     def flush(self) -> None:
         """Send what waits. On failure warn once and go on with the journal alone."""
-        if not self.online or not self._pending:
-            return
-        try:
-            self._sink = self._sink or Sink(str(self.uri))
-            self._note(self._sink.send(self._pending))
-        except Exception as error:  # whatever fails in tracking, the work goes on
-            self.online = False
-            reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
-            LOG.warning(
-                "MLflow at %s does not answer (%s); logging goes on in %s only",
-                self.uri,
-                reason,
-                self.journal.path,
-            )
-        self._pending, self._sent = [], time.monotonic()
+        with self._lock:
+            if not self.online or not self._pending:
+                return
+            try:
+                self._sink = self._sink or Sink(str(self.uri))
+                self._note(self._sink.send(self._pending))
+            except Exception as error:  # whatever fails in tracking, the work goes on
+                self._give_up(error)
+            self._pending, self._sent = [], time.monotonic()
 
     def close(self) -> bool:
         """Send what waits and, after an outage, replay the journal. True if the server has all."""
@@ -92,6 +90,12 @@ class Tracker:
         except Exception:  # still away: the journal keeps everything for a later replay
             return False
         return True
+
+    def _give_up(self, error: Exception) -> None:
+        self.online = False
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        text = "MLflow at %s does not answer (%s); logging goes on in %s only"
+        LOG.warning(text, self.uri, reason, self.journal.path)
 
     def _note(self, problems: list[str]) -> None:
         self.problems += problems
@@ -162,6 +166,12 @@ class RunLog:
 
     def _record(self, kind: str, data: Mapping[str, Any]) -> None:
         self._tracker.record(Event(self._tracker.sweep, self.cell, kind, data))
+
+
+def _earlier(path: Path) -> list[Event]:
+    """Return what an earlier process logged; its files are logged anew by who resumes it."""
+    events = read_journal(path)[0] if path.is_file() else []
+    return [event for event in events if event.kind != "artifact"]
 
 
 def replay(journal_path: str | Path, uri: str) -> list[str]:

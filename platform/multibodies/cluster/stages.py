@@ -1,0 +1,73 @@
+"""The shared stages of a sweep: dataset, prior, stage 1, cached features. Each is made once and skipped when done."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from multibodies import checkpoints
+from multibodies.cluster.features import cache_features
+from multibodies.cluster.prepare import prepare
+from multibodies.cluster.prior import fit_prior
+from multibodies.cluster.trainer import fit
+from multibodies.config import Config
+from multibodies.data.manifest import verify
+from multibodies.errors import UserError
+from multibodies.fitting import check_spec
+from multibodies.report.provenance import command_line
+from multibodies.stage1 import train_stage1
+from multibodies.sweep import Plan, Stage, is_done, mark_done, stage_path
+from multibodies.training import regressor_spec
+
+SHIPPED = Path(__file__).parents[1] / "assets" / "stage1"
+
+
+def run_shared(plan: Plan, run_dir: Path, workers: int, gpus: int) -> None:
+    """Make every shared stage that is not done. Raises UserError as the stages do."""
+    make: dict[str, Callable[[Stage, Path], object]] = {
+        "dataset": lambda _, out: prepare(plan.base, out),
+        "prior": lambda _, out: fit_prior(plan.base, run_dir / "data", out),
+        "stage1": lambda stage, out: make_stage1(stage, plan.base, run_dir / "data", out, workers, gpus),
+        "features": lambda _, out: cache_features(
+            plan.base, run_dir / "stage1" / "weights", run_dir / "data", "lab-train", out
+        ),
+    }
+    for stage in plan.shared:
+        if not is_done(run_dir, stage):
+            once(run_dir, stage, make[stage.name])
+        elif stage.name in ("dataset", "features"):
+            verify(stage_path(run_dir, stage))
+
+
+def once(run_dir: Path, stage: Stage, make: Callable[[Stage, Path], object]) -> None:
+    """Make a stage, say so, and mark it done with its seconds."""
+    started = time.monotonic()
+    make(stage, stage_path(run_dir, stage))
+    mark_done(run_dir, stage, time.monotonic() - started)
+
+
+def make_stage1(stage: Stage, config: Config, data: Path, out: Path, workers: int, gpus: int) -> None:
+    """Take the shipped stage 1, or train it: long ones on fresh images, short ones on the shards."""
+    if stage.kind == "stage1-shipped":
+        take_shipped(config, out / "weights")
+    elif config.profile == "embedded":
+        train_stage1(config, out, command_line())
+    else:
+        fit(config, "stage1", data, out, workers=workers, gpus=gpus)
+
+
+def take_shipped(config: Config, out: Path, shipped: Path = SHIPPED) -> None:
+    """Copy the package's converged stage 1.
+
+    Raises UserError if it is another network than the configuration's, or damaged.
+    """
+    found = checkpoints.load_regressor(shipped)
+    try:
+        check_spec(found.spec, regressor_spec(config.model, 1), shipped)
+    except UserError as error:
+        raise UserError(f"{error}; use stage1 = 'train' (make table2 STAGE1=train)") from None
+    out.mkdir(parents=True, exist_ok=True)
+    for name in (checkpoints.META, checkpoints.WEIGHTS):
+        shutil.copyfile(shipped / name, out / name)

@@ -1,0 +1,147 @@
+"""A sweep from nothing to a table: shared stages, trainings under Tune, scoring, tracking, report.
+
+Everything that is done is kept: the same command goes on where it was stopped.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from multibodies import runs
+from multibodies.cluster import connect
+from multibodies.cluster.scores import score_sweep
+from multibodies.cluster.stages import run_shared
+from multibodies.cluster.tuner import run_trials, task_of
+from multibodies.data.manifest import read_manifest
+from multibodies.progress import Progress
+from multibodies.report import summary
+from multibodies.report.provenance import command_line, git_commit, machine, versions
+from multibodies.report.results import log_results, write_results
+from multibodies.sweep import (
+    Plan,
+    Training,
+    check_recipe,
+    is_done,
+    mark_done,
+    write_timings,
+)
+from multibodies.tracking import Tracker
+from multibodies.tracking_server import tracking_server
+
+
+@dataclass(frozen=True)
+class How:
+    """How a sweep runs; none of it bears on its numbers. port None: a free one for MLflow."""
+
+    workers: int = 1
+    gpus: int = 0
+    cpus: int | None = None
+    port: int | None = None
+    tracking_uri: str | None = None
+
+
+def run_sweep(plan: Plan, run_dir: str | Path, how: How | None = None) -> str:
+    """Run a plan into its folder and return the table as text.
+
+    Raises UserError on a folder of another recipe, a damaged shard, and as the stages do.
+    """
+    run_dir, how = Path(run_dir).resolve(), how or How()
+    started = time.time()
+    check_recipe(run_dir, plan)
+    with ExitStack() as stack:
+        uri = how.tracking_uri or stack.enter_context(tracking_server(run_dir, how.port)).uri
+        tracker = stack.enter_context(Tracker(uri, run_dir / "journal", plan.name))
+        connect(how.cpus)
+        parent = stack.enter_context(tracker.run())
+        run_shared(plan, run_dir, how.workers, how.gpus)
+        parent.tags(tags_of(plan, run_dir))
+        run_trainings(plan, run_dir, how, tracker)
+        plan, chosen = score_sweep(plan, run_dir)
+        provenance = provenance_of(plan, run_dir, chosen)
+        timings = write_timings(run_dir, plan)
+        provenance["seconds"] = {**timings, "this command": round(time.time() - started, 1)}
+        page = write_results(plan, run_dir, provenance)
+        log_results(tracker, parent, plan, run_dir, tags_of(plan, run_dir))
+    return summary.show(page)
+
+
+def run_trainings(plan: Plan, run_dir: Path, how: How, tracker: Tracker) -> None:
+    """Run the trainings and inferences that are not done, side by side."""
+    todo = [t for t in plan.trainings if not (is_done(run_dir, t.stage) and is_done(run_dir, t.inference))]
+    if not todo:
+        return
+    rows = run_dir / ("features" if plan.base.model.freeze_trunk else "data")
+    started = time.monotonic()
+    with shown(plan, todo, run_dir, tracker):
+        tasks = [task_of(training, run_dir, rows, how.workers, how.gpus) for training in todo]
+        run_trials(tasks, run_dir / "tune")
+    share = (time.monotonic() - started) / len(todo)
+    for training in todo:
+        mark_done(run_dir, training.stage, share)
+        mark_done(run_dir, training.inference, 0.0)
+
+
+@contextmanager
+def shown(plan: Plan, todo: list[Training], run_dir: Path, tracker: Tracker) -> Iterator[None]:
+    """Follow the trainings' journals: one bar over all their steps, curves in the cells' MLflow runs."""
+    steps = sum(training.config.stage2.steps for training in todo)
+    lock = threading.Lock()
+    with ExitStack() as stack:
+        bar = stack.enter_context(Progress(steps, f"{len(todo)} trainings", unit="step"))
+        for training in todo:
+            line = _on_line(training, plan, tracker, bar, lock)
+            journal = run_dir / training.stage.directory / runs.JOURNAL
+            stack.enter_context(runs.follow(journal, line))
+        yield
+
+
+def _on_line(
+    training: Training, plan: Plan, tracker: Tracker, bar: Progress, lock: threading.Lock
+) -> Callable[[int, dict[str, Any]], None]:
+    logs = [tracker.run(cell.id) for cell in plan.cells if cell.training == training.id]
+    seen = 0
+
+    def on_line(step: int, metrics: dict[str, Any]) -> None:
+        nonlocal seen
+        with lock:
+            bar.advance(step - seen, f"{training.id} loss {metrics['total']:.2f}")
+            seen = step
+            for log in logs:
+                log.metrics({f"train_{name}": value for name, value in metrics.items()}, step)
+
+    return on_line
+
+
+def tags_of(plan: Plan, run_dir: Path) -> dict[str, str]:
+    """Return what identifies a run: commit, data, profile, whether the data are embedded."""
+    manifest = read_manifest(run_dir / "data")
+    return {
+        "git_commit": git_commit(Path(__file__).parent),
+        "data_fingerprint": manifest.fingerprint,
+        "profile": plan.sweep.profile,
+        "stage1": plan.sweep.stage1,
+        "data": "embedded synthetic images; not comparable with the paper's",
+    }
+
+
+def provenance_of(plan: Plan, run_dir: Path, chosen: dict[str, Any]) -> dict[str, Any]:
+    """Return all that stands behind the numbers, for table2.json."""
+    stage1 = runs.read_record(run_dir / "stage1" / "weights" / "meta.json")
+    prior = runs.read_record(run_dir / "prior" / "weights" / "meta.json")
+    return {
+        "profile": plan.sweep.profile,
+        "command": command_line(),
+        **tags_of(plan, run_dir),
+        "recipe": plan.recipe(),
+        "flow_weight_choice": chosen,
+        "stage1_meta": {k: v for k, v in stage1.items() if k not in ("spec", "recipe")},
+        "prior_meta": {k: v for k, v in prior.items() if k != "spec"},
+        "versions": versions(),
+        "machine": machine(),
+    }

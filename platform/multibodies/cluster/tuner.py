@@ -1,0 +1,129 @@
+"""The trainings of a sweep under Ray Tune: each trial drives a Ray Train run and its inference.
+
+Trials hold no CPU of their own: their Train workers do. A trial that was killed goes on from its Train run's last
+checkpoint when the sweep is run again, since that run's name and folder are the training's.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import ray
+from ray import tune
+from ray.tune.integration.ray_train import TuneReportCallback
+
+from multibodies.cluster import connect
+from multibodies.cluster.evaluate import infer
+from multibodies.cluster.trainer import Execution, fit
+from multibodies.config import Config
+from multibodies.errors import UserError
+from multibodies.sweep import Training
+
+
+@dataclass(frozen=True)
+class TrialTask:
+    """One trial: a training's id and settings, what it starts from, where it writes."""
+
+    id: str
+    config: Config
+    rows: str
+    images: str
+    stage1: str
+    prior: str
+    out: str
+    hypotheses: str
+    splits: tuple[str, ...]
+    workers: int
+    gpus: int
+
+
+def task_of(training: Training, run_dir: Path, rows: Path, workers: int, gpus: int) -> TrialTask:
+    """Return the trial of a training; `rows` is the dataset or its cached features."""
+    return TrialTask(
+        training.id,
+        training.config,
+        rows=str(rows),
+        images=str(run_dir / "data"),
+        stage1=str(run_dir / "stage1" / "weights"),
+        prior=str(run_dir / "prior" / "weights"),
+        out=str(run_dir / training.stage.directory),
+        hypotheses=str(run_dir / training.inference.directory),
+        splits=tuple(training.inference.recipe["splits"]),
+        workers=workers,
+        gpus=gpus,
+    )
+
+
+def trial(settings: dict[str, TrialTask]) -> None:
+    """Train stage 2 and infer its hypotheses; both skip what is done."""
+    task = settings["task"]
+    execution = Execution(task.workers, task.gpus, callbacks=(TuneReportCallback(),))
+    weights = fit(
+        task.config,
+        "stage2",
+        task.rows,
+        task.out,
+        start_from=task.stage1,
+        name=task.id,
+        progress=False,
+        execution=execution,
+    )
+    infer(
+        task.config,
+        task.images,
+        weights,
+        task.splits,
+        task.hypotheses,
+        prior=task.prior,
+        gpu=task.gpus > 0,
+        progress=False,
+    )
+
+
+def run_trials(tasks: Sequence[TrialTask], storage: Path) -> None:
+    """Run trials side by side as the cluster's CPUs (or GPUs) allow.
+
+    Raises UserError where a trial failed because of something a user can mend; else RuntimeError naming the trial.
+    """
+    connect()
+    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+    address = ray.get_runtime_context().gcs_address
+    first = tasks[0]
+    unit, held = ("GPU", first.workers * first.gpus) if first.gpus else ("CPU", first.workers)
+    at_once = max(1, int(ray.cluster_resources().get(unit, 1)) // held)
+    tuner = tune.Tuner(
+        tune.with_resources(trial, {"memory": 1 << 20}),
+        param_space={"task": tune.grid_search(list(tasks))},
+        tune_config=tune.TuneConfig(
+            max_concurrent_trials=at_once,
+            trial_name_creator=lambda t: t.config["task"].id,
+            trial_dirname_creator=lambda t: t.config["task"].id,
+            metric="total",
+            mode="min",
+        ),
+        run_config=tune.RunConfig(
+            name="tune",
+            storage_path=str(storage),
+            verbose=0,
+            failure_config=tune.FailureConfig(max_failures=1),
+        ),
+    )
+    os.environ["RAY_ADDRESS"] = address  # a trial's own Train run must join this cluster
+    try:
+        results = tuner.fit()
+    finally:
+        os.environ.pop("RAY_ADDRESS", None)
+    _raise_first(tasks, results)
+
+
+def _raise_first(tasks: Sequence[TrialTask], results: tune.ResultGrid) -> None:
+    for task, result in zip(tasks, results, strict=True):
+        if result.error is None:
+            continue
+        cause: BaseException = getattr(result.error, "cause", None) or result.error
+        if isinstance(cause, UserError):
+            raise cause
+        raise RuntimeError(f"training {task.id} failed: {cause}") from result.error

@@ -1,0 +1,55 @@
+"""Run a sweep: data, prior, stage 1, trainings, hypotheses, scores, MLflow, table and figures.
+
+What is finished is not done again: the same command goes on after a kill.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from multibodies.commands import common
+
+if TYPE_CHECKING:
+    from multibodies.sweep import Plan
+
+HELP = "a grid of experiments -> table, figures, MLflow runs"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    parser.add_argument("file", type=Path, help="a sweep file, such as sweeps/table2.toml")
+    parser.add_argument("--out", type=Path, help="the run's folder (default: runs/NAME)")
+    parser.add_argument("--smoke", action="store_true", help="the same grid at the smallest size")
+    parser.add_argument("--stage1", choices=("shipped", "train"), help="(default: the file's)")
+    parser.add_argument("--tracking-uri", help="an MLflow server (default: one for this command)")
+    parser.add_argument("--port", type=common.positive, help="of that server (default: a free one)")
+    common.add_workers(parser)
+    common.add_dry_run(parser)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Print the plan, or run what is left of it and print the table."""
+    from multibodies.sweep import describe_plan
+
+    plan = _plan_of(args)
+    out = args.out or Path("runs") / plan.name
+    if args.dry_run:
+        print(describe_plan(plan, out))
+        return
+    from multibodies.cluster.sweeps import How, run_sweep
+
+    how = How(args.workers, int(args.gpu), port=args.port, tracking_uri=args.tracking_uri)
+    print(run_sweep(plan, out, how))
+    print(f"results in {out}; see them in MLflow by `multibodies ui {out}`")
+
+
+def _plan_of(args: argparse.Namespace) -> Plan:
+    """Read and expand the sweep file without Ray: a plan is checked on any machine."""
+    from multibodies.sweep import expand, load_sweep, smoke_variant
+
+    sweep = load_sweep(args.file)
+    sweep = replace(sweep, stage1=args.stage1) if args.stage1 else sweep
+    return expand(smoke_variant(sweep) if args.smoke else sweep)

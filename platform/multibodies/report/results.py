@@ -1,0 +1,76 @@
+"""The results of a finished sweep: its report on disk, its numbers, figures and fingerprints in MLflow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from multibodies import runs
+from multibodies.report import figures
+from multibodies.report.page import Figure, Page
+from multibodies.report.records import read_per_image
+from multibodies.report.summary import DIAGNOSTICS, FIGURES, PER_IMAGE, STEM, write_report
+from multibodies.sweep import Cell, Plan
+from multibodies.tracking import RunLog, Tracker
+
+
+def write_results(
+    plan: Plan, run_dir: Path, provenance: Mapping[str, Any], extra: list[Figure]
+) -> Page:
+    """Write table2.{json,md,html} with `extra` figures and the training curves."""
+    drawn = [*extra, training_figure(plan, run_dir)]
+    return write_report(
+        run_dir, provenance, samples=plan.base.evaluation.bootstrap_samples, extra=drawn
+    )
+
+
+def training_figure(plan: Plan, run_dir: Path) -> Figure:
+    """Draw eq. 8 over the steps of every training."""
+    curves = {
+        t.id: runs.read_journal(run_dir / t.stage.directory / runs.JOURNAL) for t in plan.trainings
+    }
+    path = figures.save(figures.training_curves(curves), run_dir / FIGURES / "training.png")
+    return Figure(path, "Training: eq. 8 by step")
+
+
+def log_results(
+    tracker: Tracker, parent: RunLog, plan: Plan, run_dir: Path, tags: Mapping[str, str]
+) -> None:
+    """Log every cell as a finished child run, the files to the parent."""
+    frame = read_per_image(run_dir / PER_IMAGE)
+    details = pd.read_parquet(run_dir / DIAGNOSTICS)
+    for cell in plan.cells:
+        with tracker.run(cell.id) as run:
+            log_cell(run, cell, frame, details)
+            run.tags({**tags, "seed": cell.seed, "ours": cell.ours})
+    parent.params({"seeds": list(plan.sweep.seeds), **plan.base.model_dump(mode="json")})
+    for name in (f"{STEM}.json", f"{STEM}.md", f"{STEM}.html", PER_IMAGE, DIAGNOSTICS):
+        parent.artifact(run_dir / name)
+    parent.artifact(run_dir / "data" / "manifest.json", "data")
+    for path in sorted((run_dir / FIGURES).glob("*.png")):
+        parent.artifact(path, FIGURES)
+
+
+def log_cell(run: RunLog, cell: Cell, frame: pd.DataFrame, details: pd.DataFrame) -> None:
+    """Log a cell's settings, its MPJPE-n and RE-n per dataset, and what the hypotheses are like."""
+    config = cell.config
+    run.params(config.model_dump(mode="json"))
+    mine = _of_cell(frame, cell)
+    means = mine.groupby(["dataset", "n"], as_index=False)[["mpjpe_mm", "re_mm"]].mean()
+    run.scores([{str(k): v for k, v in row.items()} for row in means.to_dict("records")])
+    for dataset, rows in _of_cell(details, cell).groupby("dataset"):
+        numbers = rows.select_dtypes("number").drop(columns=["seed", "lambda_ri", "flow_weight"])
+        values = {f"{dataset}_{name}": float(numbers[name].mean()) for name in numbers.columns}
+        run.metrics({name: value for name, value in values.items() if value == value})
+
+
+def _of_cell(frame: pd.DataFrame, cell: Cell) -> pd.DataFrame:
+    config = cell.config
+    return frame[
+        (frame["seed"] == cell.seed)
+        & (frame["lambda_ri"] == config.loss.ri)
+        & (frame["flow_weight"] == config.evaluation.flow_weight)
+    ]

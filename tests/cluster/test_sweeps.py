@@ -1,0 +1,115 @@
+"""The whole road of Table 2 at the smallest size, twice: from nothing, and again without work."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from multibodies.sweep import expand, load_sweep, smoke_variant
+
+SWEEPS = sorted((Path(__file__).parents[2] / "sweeps").glob("*.toml"))
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def table2(ray_local: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from multibodies.cluster.sweeps import run_sweep
+
+    run_dir = tmp_path_factory.mktemp("runs") / "table2-smoke"
+    plan = expand(smoke_variant(load_sweep(SWEEPS[0].parent / "table2.toml")))
+    text = run_sweep(plan, run_dir)
+    assert "wild" in text
+    return run_dir
+
+
+def test_table2_json_has_the_four_rows_of_the_paper(table2: Path) -> None:
+    result = json.loads((table2 / "table2.json").read_text())
+    assert {"profile", "seeds", "rows", "effects"} <= set(result)
+    cells = {(row["lambda_ri"], row["flow_weight"]) for row in result["rows"]}
+    assert {(0.0, 0.0), (0.0, 1.0), (1.0, 0.0), (1.0, 1.0)} <= cells
+    assert {row["dataset"] for row in result["rows"]} == {"wild", "awild"}
+    assert {row["n"] for row in result["rows"]} == {1, 5, 10, 25}
+    assert {effect["effect"] for effect in result["effects"]} == {"reprojection", "flow"}
+    assert all(effect["low"] <= effect["difference_mm"] <= effect["high"] for effect in result["effects"])
+
+
+def test_rows_are_the_means_of_the_per_image_records(table2: Path) -> None:
+    result = json.loads((table2 / "table2.json").read_text())
+    records = pd.read_parquet(table2 / "per_image.parquet")
+    expected = ["dataset", "image_id", "seed", "lambda_ri", "flow_weight", "n", "mpjpe_mm", "re_mm"]
+    assert list(records.columns) == expected
+    for row in result["rows"]:
+        mine = records
+        for key in ("dataset", "lambda_ri", "flow_weight", "n"):
+            mine = mine[mine[key] == row[key]]
+        assert row["mpjpe_mm"] == pytest.approx(sum(mine["mpjpe_mm"]) / len(mine))
+        assert row["re_mm"] == pytest.approx(sum(mine["re_mm"]) / len(mine))
+
+
+def test_report_files_are_there_and_self_contained(table2: Path) -> None:
+    page = (table2 / "table2.html").read_text()
+    assert "data:image/png;base64," in page
+    assert "http://" not in page.replace("http://www.w3.org", "")
+    assert (table2 / "table2.md").exists()
+
+
+def test_two_trainings_per_seed_and_one_prior(table2: Path) -> None:
+    assert sorted(p.name for p in (table2 / "cells").iterdir()) == ["seed0-ri0", "seed0-ri1", "seed1-ri0", "seed1-ri1"]
+    assert (table2 / "prior" / "weights" / "weights.safetensors").exists()
+
+
+def test_mlflow_holds_one_finished_run_per_cell(table2: Path) -> None:
+    from multibodies.tracking_server import tracking_server
+
+    with tracking_server(table2) as server:
+        import mlflow
+
+        client = mlflow.MlflowClient(server.uri)
+        experiment = client.get_experiment_by_name("table2-smoke")
+        assert experiment is not None
+        runs = client.search_runs([experiment.experiment_id])
+        children = [run for run in runs if "mlflow.parentRunId" in run.data.tags]
+        assert len(children) == len(json.loads((table2 / "table2.json").read_text())["rows"]) / 8 * 2
+        assert {run.info.status for run in runs} == {"FINISHED"}
+        first = children[0]
+        assert first.data.metrics["wild_mpjpe_mm_n5"] > 0
+        assert [m.step for m in client.get_metric_history(first.info.run_id, "wild_mpjpe_mm")] == [1, 5, 10, 25]
+
+
+def test_a_second_run_trains_nothing(table2: Path, ray_local: Any) -> None:
+    from multibodies.cluster.sweeps import run_sweep
+
+    weights = sorted((table2 / "cells").glob("*/weights/weights.safetensors"))
+    before = [path.stat().st_mtime_ns for path in weights]
+    plan = expand(smoke_variant(load_sweep(SWEEPS[0].parent / "table2.toml")))
+    run_sweep(plan, table2)
+    assert [path.stat().st_mtime_ns for path in weights] == before
+
+
+def test_a_damaged_shard_is_refused_by_name_before_any_training(table2: Path, ray_local: Any) -> None:
+    from multibodies.cluster.sweeps import run_sweep
+    from multibodies.errors import UserError
+
+    shard = sorted((table2 / "data" / "wild-test").glob("part-*.parquet"))[0]
+    whole = shard.read_bytes()
+    shard.write_bytes(whole[:500] + bytes([whole[500] ^ 1]) + whole[501:])
+    plan = expand(smoke_variant(load_sweep(SWEEPS[0].parent / "table2.toml")))
+    try:
+        with pytest.raises(UserError, match=shard.name):
+            run_sweep(plan, table2)
+    finally:
+        shard.write_bytes(whole)
+
+
+@pytest.mark.parametrize("path", [p for p in SWEEPS if p.stem != "table2"], ids=lambda p: p.stem)
+def test_every_other_sweep_file_runs_at_smoke_scale(path: Path, ray_local: Any, tmp_path: Path) -> None:
+    from multibodies.cluster.sweeps import run_sweep
+
+    sweep = load_sweep(path)
+    plan = expand(sweep if sweep.profile == "smoke" else smoke_variant(sweep))
+    run_sweep(plan, tmp_path / plan.name)
+    assert (tmp_path / plan.name / "table2.json").exists()
