@@ -62,7 +62,7 @@ format: $(STAMP) ## let ruff lay out the code
 	$(BIN)/ruff format .
 
 ui: $(STAMP) ## the MLflow UI on runs/table2, at http://127.0.0.1:5000 (PORT=...)
-	$(BIN)/python -m multibodies.tracking_server runs/table2 --port $(PORT)
+	$(BIN)/multibodies ui runs/table2 --port $(PORT)
 
 readme: $(STAMP) ## write README's table of switches again from docs/switches.toml
 	$(BIN)/python docs/switches.py

@@ -1,4 +1,5 @@
-"""Job: a sweep file -> table, figures, MLflow runs. ``ray job submit -- python jobs/sweep.py sweeps/table2.toml``."""
+"""Job: a sweep file -> table, figures, MLflow runs. ``ray job submit -- python jobs/sweep.py
+sweeps/table2.toml``."""
 
 from __future__ import annotations
 

@@ -47,12 +47,19 @@ def ray_local() -> Iterator[Any]:
     """One Ray of 2 CPUs on loopback for all tests; never joins or stops anybody else's cluster."""
     import ray
 
-    ray.init(
-        address="local",
-        num_cpus=2,
-        include_dashboard=False,
-        log_to_driver=False,
-        _node_ip_address="127.0.0.1",
-    )
+    for attempt in range(3):  # a crowded machine may not start the daemons within Ray's 30 s
+        try:
+            ray.init(
+                address="local",
+                num_cpus=2,
+                include_dashboard=False,
+                log_to_driver=False,
+                _node_ip_address="127.0.0.1",
+            )
+            break
+        except Exception:
+            ray.shutdown()
+            if attempt == 2:
+                raise
     yield ray
     ray.shutdown()

@@ -129,7 +129,11 @@ def test_another_checkpoint_or_prior_is_another_recipe(world: World, changed: st
 
 
 def test_settings_of_scoring_do_not_cost_an_inference(world: World) -> None:
-    overrides = {"evaluation.flow_weight": 0.25, "evaluation.n": [3], "evaluation.restarts": 2}
+    overrides: dict[str, Any] = {
+        "evaluation.flow_weight": 0.25,
+        "evaluation.n": [3],
+        "evaluation.restarts": 2,
+    }
     assert all(task.done for task in world.infers(**overrides))
 
 

@@ -7,13 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from multibodies.core.prior import SkeletonPrior
 from torch import Tensor
 
 from model_samples import SIZE, save_prior, save_regressor
 from multibodies.core.body import MeshBody, load_body
 from multibodies.core.joint_body import JointBody
 from multibodies.core.joints import H36M_TO_J14, J24_FROM_54
+from multibodies.core.prior import SkeletonPrior
 from multibodies.core.regressor import Regressor
 from multibodies.core.rotations import rotation_6d_to_matrix
 from multibodies.hypotheses import StoredHypotheses, check_hypotheses

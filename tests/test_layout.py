@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from setuptools import find_packages  # type: ignore[import-untyped]
 
@@ -31,6 +32,19 @@ def test_pythons_own_platform_still_imports_from_the_repository() -> None:
         check=True,
     )
     assert found.stdout.strip() == sys.version.split()[0]
+
+
+def test_pythons_own_platform_still_imports_in_a_ray_worker(ray_local: Any) -> None:
+    def probe() -> tuple[str, str]:
+        import platform
+
+        import multibodies
+
+        return platform.python_version(), str(multibodies.__file__)
+
+    version, place = ray_local.get(ray_local.remote(probe).remote())
+    assert version == sys.version.split()[0]
+    assert Path(place).is_relative_to(SOURCE)
 
 
 def test_the_wheel_holds_every_package_under_the_source_root() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 import pytest
 from PIL import Image
 
@@ -134,12 +135,13 @@ def test_a_damaged_checkpoint_is_named(models: Path, photo: Path, tmp_path: Path
         predict(photo, None, 1, tmp_path / "model", models / "prior", tmp_path / "out")
 
 
-def upright(painter: Painter) -> np.ndarray:
+def upright(painter: Painter) -> npt.NDArray[np.float32]:
     import torch
 
     rotations = torch.eye(3).repeat(1, 24, 1, 1)
     rotations[0, 0] = torch.diag(torch.tensor([1.0, -1.0, -1.0]))
-    return painter.pose(rotations, torch.zeros(1, 10))[0]
+    body: npt.NDArray[np.float32] = painter.pose(rotations, torch.zeros(1, 10))[0]
+    return body
 
 
 def test_a_body_is_drawn_where_its_vertices_project_and_nowhere_else() -> None:
@@ -160,9 +162,10 @@ def test_a_body_is_drawn_where_its_vertices_project_and_nowhere_else() -> None:
 def test_the_side_view_shows_every_body_whole_at_one_scale() -> None:
     painter = Painter(load_body())
     body = upright(painter)
-    extent = common_extent([body, 0.5 * body])
+    bodies = [body, body * np.float32(0.5)]
+    extent = common_extent(bodies)
     heights = []
-    for scaled in (body, 0.5 * body):
+    for scaled in bodies:
         picture = painter.beside(scaled, extent, 64)
         drawn = (picture != picture[0, 0]).any(-1)
         assert not drawn[[0, -1]].any()

@@ -70,7 +70,8 @@ def test_a_damaged_record_is_named(tmp_path: Path, content: str) -> None:
 def test_two_processes_cannot_work_in_one_folder_and_a_kill_frees_it(tmp_path: Path) -> None:
     code = (
         "import sys, time, pathlib\nfrom multibodies import runs\n"
-        "with runs.alone(pathlib.Path(sys.argv[1])):\n    print('held', flush=True)\n    time.sleep(60)"
+        "with runs.alone(pathlib.Path(sys.argv[1])):\n"
+        "    print('held', flush=True)\n    time.sleep(60)"
     )
     command = [sys.executable, "-c", code, str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
@@ -105,7 +106,8 @@ def test_read_journal_keeps_the_last_line_of_a_step(tmp_path: Path) -> None:
 
 
 def test_follow_calls_each_step_once_across_a_rewrite(tmp_path: Path) -> None:
-    path, seen = tmp_path / runs.JOURNAL, []
+    path = tmp_path / runs.JOURNAL
+    seen: list[tuple[int, dict[str, Any]]] = []
 
     def wait_for(count: int) -> None:
         deadline = time.monotonic() + 10

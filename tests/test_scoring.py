@@ -38,7 +38,8 @@ def partitions(m: int, n: int) -> Iterator[list[list[int]]]:
 
 
 def mean(points: Array, weights: Array, members: list[int]) -> Array:
-    return sum(weights[i] * points[i] for i in members) / sum(weights[i] for i in members)
+    result: Array = sum(weights[i] * points[i] for i in members) / sum(weights[i] for i in members)
+    return result
 
 
 def energy(points: Array, weights: Array, clusters: list[list[int]]) -> float:
@@ -57,7 +58,8 @@ def aligned(pred: Array, truth: Array) -> Array:
     """Similarity alignment through SciPy's rotation fit."""
     x, y = pred - pred.mean(0), truth - truth.mean(0)
     turned = Rotation.align_vectors(y, x)[0].apply(x)
-    return (y * turned).sum() / (turned**2).sum() * turned + truth.mean(0)
+    result: Array = (y * turned).sum() / (turned**2).sum() * turned + truth.mean(0)
+    return result
 
 
 class Naive:

@@ -33,6 +33,8 @@ from multibodies.tracking_server import (
     tracking_server,
 )
 
+pytestmark = pytest.mark.timeout(600)  # two servers start here, slowly on a crowded machine
+
 
 @pytest.fixture
 def journal(tmp_path: Path) -> Path:

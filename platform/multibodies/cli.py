@@ -62,7 +62,7 @@ def build_parser() -> argparse.ArgumentParser:
         )
         command.formatter_class = argparse.RawDescriptionHelpFormatter
         module.add_arguments(command)
-        command.set_defaults(run=module.run)
+        command.set_defaults(handler=module.run)
     return parser
 
 
@@ -100,7 +100,7 @@ def _dispatch(arguments: list[str]) -> int:
     if args.command is None:
         parser.print_help()
         return 0
-    code: int | None = args.run(args)
+    code: int | None = args.handler(args)
     return code or 0
 
 

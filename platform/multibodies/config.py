@@ -1,7 +1,10 @@
-"""Every knob of an experiment: frozen, closed, typed. A misspelt key is refused with the nearest right one.
+"""Every knob of an experiment: frozen, closed, typed. A misspelt key is refused with the nearest
+right one.
 
-A *profile* (`embedded`, `smoke`, `paper`) is a full set of values; a sweep changes some of them by dotted name
-(`loss.ri`, `stage2.seed`). Where the paper and its released code differ, the default is the paper's value.
+A *profile* (`embedded`, `smoke`, `paper`) is a full set of values; a sweep changes some of them by
+dotted name
+(`loss.ri`, `stage2.seed`). Where the paper and its released code differ, the default is the paper's
+value.
 """
 
 from __future__ import annotations
@@ -30,11 +33,17 @@ class DataConfig(Section):
 
     source: Literal["embedded", "coco"] = "embedded"
     image_size: int = Field(64, ge=16, le=512)  # pixels, square crop
-    heading_std_deg: float = Field(20.0, ge=0)  # spread of the body's heading about the camera; 180 = any
+    heading_std_deg: float = Field(
+        20.0, ge=0
+    )  # spread of the body's heading about the camera; 180 = any
     lying_share: float = Field(0.0, ge=0, le=1)  # share of lying and floor poses that is kept
-    occlusion_share: float = Field(0.5, ge=0, le=1)  # share of lab-train images hidden by the paper's strategies
+    occlusion_share: float = Field(
+        0.5, ge=0, le=1
+    )  # share of lab-train images hidden by the paper's strategies
     clutter: float = Field(0.5, ge=0, le=1)  # strength of background texture and of drawn occluders
-    crop_padding: float = Field(0.15, ge=0)  # padding of the re-computed crop, share of the visible box's side
+    crop_padding: float = Field(
+        0.15, ge=0
+    )  # padding of the re-computed crop, share of the visible box's side
     train_rows: int = Field(24000, ge=8)
     val_rows: int = Field(512, ge=8)  # rows of each val split
     test_rows: int = Field(512, ge=8)  # rows of each test split
@@ -53,17 +62,22 @@ class ModelConfig(Section):
 
     trunk: Literal["resnet18", "resnet50"] = "resnet18"
     width: int = Field(64, ge=8)  # channels of the first stage; 64 is torchvision's
-    pooling: Literal["average", "keypoints"] = "average"  # keypoints: soft-argmax keypoints beside the average
+    pooling: Literal["average", "keypoints"] = (
+        "average"  # keypoints: soft-argmax keypoints beside the average
+    )
     hidden: int = Field(1024, ge=16)
     dropout: float = Field(0.5, ge=0, lt=1)
     iterations: int = Field(3, ge=1)
-    feedback: Literal["all", "mean"] = "all"  # what the head reads back: every hypothesis' state, or their mean
+    feedback: Literal["all", "mean"] = (
+        "all"  # what the head reads back: every hypothesis' state, or their mean
+    )
     activation: Literal["none", "relu"] = "none"  # between fc1, fc2 and the decoders; SPIN has none
     freeze_trunk: bool = False  # stage 2 trains the head on cached features
 
 
 class LossConfig(Section):
-    """Weights of eq. 8 as the paper gives them; rb has no value in the paper, 1.0 in the released code."""
+    """Weights of eq. 8 as the paper gives them; rb has no value in the paper, 1.0 in the released
+    code."""
 
     ri: float = Field(1.0, ge=0)
     best: float = Field(25.0, ge=0)
@@ -71,8 +85,12 @@ class LossConfig(Section):
     beta: float = Field(0.001, ge=0)
     vertices: float = Field(1.0, ge=0)
     rb: float = Field(1.0, ge=0)
-    ri_reduction: Literal["sum", "mean"] = "sum"  # eq. 5 sums over hypotheses; the released code takes their mean
-    vertices_sampled: int = Field(0, ge=0)  # vertices in L_V, scaled to all of them; 0 = all (paper)
+    ri_reduction: Literal["sum", "mean"] = (
+        "sum"  # eq. 5 sums over hypotheses; the released code takes their mean
+    )
+    vertices_sampled: int = Field(
+        0, ge=0
+    )  # vertices in L_V, scaled to all of them; 0 = all (paper)
     heatmap: float = Field(0.0, ge=0)  # ours: cross-entropy of the keypoint pooling's heat maps
 
 
@@ -86,7 +104,9 @@ class StageConfig(Section):
     weight_decay: float = Field(0.0, ge=0)
     warmup_steps: int = Field(0, ge=0)
     cosine: bool = False  # decay the learning rate to zero by a cosine
-    spread: float = Field(0.02, ge=0)  # stage 2: noise that tells the M copies of stage 1's decoder apart
+    spread: float = Field(
+        0.02, ge=0
+    )  # stage 2: noise that tells the M copies of stage 1's decoder apart
     checkpoint_every: int = Field(500, ge=1)
     seed: int = 0
 
@@ -96,7 +116,9 @@ class PriorConfig(Section):
 
     couplings: int = Field(20, ge=2)
     hidden: int = Field(512, ge=8)
-    noise_mm: float = Field(20.0, ge=0)  # Gaussian noise on the joints while fitting (dequantisation)
+    noise_mm: float = Field(
+        20.0, ge=0
+    )  # Gaussian noise on the joints while fitting (dequantisation)
     std_floor_mm: float = Field(10.0, gt=0)  # bounded whitening
     steps: int = Field(2000, ge=1)
     batch_size: int = Field(256, ge=1)
@@ -107,7 +129,9 @@ class PriorConfig(Section):
 class EvaluationConfig(Section):
     """From M hypotheses to n, and from n to numbers."""
 
-    flow_weight: float = Field(1.0, ge=0)  # alpha: weights proportional to p^alpha; 0 uniform, 1 eq. 2
+    flow_weight: float = Field(
+        1.0, ge=0
+    )  # alpha: weights proportional to p^alpha; 0 uniform, 1 eq. 2
     n: tuple[int, ...] = (1, 5, 10, 25)
     representative: Literal["centroid", "medoid"] = "centroid"
     selection: Literal["strict", "official"] = "strict"
@@ -117,7 +141,8 @@ class EvaluationConfig(Section):
 
 
 class Config(Section):
-    """A whole experiment. `name` identifies it; execution (workers, GPUs, folders) is not part of it."""
+    """A whole experiment. `name` identifies it; execution (workers, GPUs, folders) is not part of
+    it."""
 
     profile: str
     data: DataConfig = DataConfig()
@@ -132,22 +157,42 @@ class Config(Section):
     @model_validator(mode="after")
     def _consistent(self) -> Config:
         if self.stage1.num_hypotheses != 1:
-            raise ValueError("stage1.num_hypotheses must be 1: stage 1 is the one-hypothesis HMR model")
+            raise ValueError(
+                "stage1.num_hypotheses must be 1: stage 1 is the one-hypothesis HMR model"
+            )
         m, n = self.stage2.num_hypotheses, max(self.evaluation.n)
         if n > m:
-            raise ValueError(f"evaluation.n asks for {n} hypotheses but stage2.num_hypotheses is {m}; need n <= M")
+            raise ValueError(
+                f"evaluation.n asks for {n} hypotheses, stage2.num_hypotheses is {m}; need n <= M"
+            )
         known = SPLITS + AMBIGUOUS
         for split in self.evaluation.splits:
             if split not in known:
-                raise ValueError(f"evaluation.splits: unknown split '{split}'{nearest(split, known)}")
+                raise ValueError(
+                    f"evaluation.splits: unknown split '{split}'{nearest(split, known)}"
+                )
         return self
 
 
 EMBEDDED: dict[str, Any] = {
-    "model": {"width": 32, "pooling": "keypoints", "hidden": 512, "dropout": 0.1, "feedback": "mean", "activation": "relu", "freeze_trunk": True},
+    "model": {
+        "width": 32,
+        "pooling": "keypoints",
+        "hidden": 512,
+        "dropout": 0.1,
+        "feedback": "mean",
+        "activation": "relu",
+        "freeze_trunk": True,
+    },
     "data": {"clutter": 0.35},
     "loss": {"heatmap": 8.0, "vertices_sampled": 256},
-    "stage1": {"steps": 10000, "batch_size": 32, "learning_rate": 1e-3, "warmup_steps": 300, "cosine": True},
+    "stage1": {
+        "steps": 10000,
+        "batch_size": 32,
+        "learning_rate": 1e-3,
+        "warmup_steps": 300,
+        "cosine": True,
+    },
     "stage2": {
         "num_hypotheses": 50,
         "steps": 2500,
@@ -160,7 +205,13 @@ EMBEDDED: dict[str, Any] = {
 }
 SMOKE: dict[str, Any] = {
     **EMBEDDED,
-    "data": {"clutter": 0.35, "train_rows": 256, "val_rows": 32, "test_rows": 32, "rows_per_shard": 64},
+    "data": {
+        "clutter": 0.35,
+        "train_rows": 256,
+        "val_rows": 32,
+        "test_rows": 32,
+        "rows_per_shard": 64,
+    },
     "stage1": {**EMBEDDED["stage1"], "steps": 8, "checkpoint_every": 4},
     "stage2": {**EMBEDDED["stage2"], "steps": 8, "batch_size": 16, "checkpoint_every": 4},
     "prior": {"couplings": 4, "hidden": 64, "steps": 60},
@@ -178,7 +229,8 @@ PROFILES = {"embedded": EMBEDDED, "smoke": SMOKE, "paper": PAPER}
 def load_config(profile: str = "embedded", overrides: Mapping[str, Any] | None = None) -> Config:
     """Build a profile's config with dotted overrides such as ``{"loss.ri": 0.0}``.
 
-    Raises UserError on an unknown profile, an unknown key (with the nearest right one) or a bad value.
+    Raises UserError on an unknown profile, an unknown key (with the nearest right one) or a bad
+    value.
     """
     if profile not in PROFILES:
         raise UserError(f"unknown profile '{profile}'{nearest(profile, PROFILES)}")
@@ -198,7 +250,8 @@ def load_config(profile: str = "embedded", overrides: Mapping[str, Any] | None =
 def known_keys() -> tuple[str, ...]:
     """Return every dotted key that a sweep may set."""
     sections = {k: f.annotation for k, f in Config.model_fields.items() if k != "profile"}
-    return tuple(f"{k}.{leaf}" for k, cls in sections.items() for leaf in cls.model_fields)  # type: ignore[union-attr]
+    # type: ignore[union-attr]
+    return tuple(f"{k}.{leaf}" for k, cls in sections.items() for leaf in cls.model_fields)
 
 
 def check_key(key: str) -> None:

@@ -5,20 +5,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 
-from multibodies import checkpoints, runs
-from multibodies.config import Config, StageConfig
+from multibodies import checkpoints, runs, states
+from multibodies.config import Config, StageConfig, fingerprint
 from multibodies.core.body import load_body
 from multibodies.core.objective import Objective
 from multibodies.core.regressor import Regressor, RegressorSpec
 from multibodies.data.training_rows import Source
 from multibodies.errors import UserError
-from multibodies.states import MODEL
 from multibodies.training import (
     TrainingState,
     build_objective,
@@ -135,8 +135,32 @@ def objective_of(task: Task) -> Objective:
     return build_objective(load_body(task.config.body.path), task.config.loss)
 
 
+def meta_of(state: TrainingState, recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a checkpoint says of itself: network, step, seed, recipe, fingerprints."""
+    stage = recipe["stage"]
+    return {
+        "spec": state.model.spec.to_json(),
+        "stage": stage,
+        "step": state.step,
+        "seed": recipe[stage]["seed"],
+        "data": recipe["data"],
+        "fingerprint": fingerprint(dict(recipe)),
+        "recipe": dict(recipe),
+    }
+
+
+def save(folder: Path, state: TrainingState, recipe: Mapping[str, Any]) -> None:
+    """Write a checkpoint. Raises UserError when the disk refuses."""
+    states.save_state(folder, state.model, state.optimizer, meta_of(state, recipe))
+
+
+def load(folder: Path, state: TrainingState) -> None:
+    """Put a checkpoint into a freshly built state. Raises UserError as `states.load_state`."""
+    state.step = states.load_state(folder, state.model, state.optimizer)
+
+
 def conclude(task: Task, folder: Path) -> None:
     """Copy the last checkpoint's model to the run's weights and say that the run is finished."""
-    state, meta = checkpoints.load_module(folder / MODEL)
+    state, meta = checkpoints.load_module(folder / states.MODEL)
     checkpoints.save_module(task.weights, state, meta)
     runs.finish(task.out, step=meta["step"], fingerprint=meta["fingerprint"])

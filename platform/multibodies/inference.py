@@ -103,7 +103,7 @@ def log_density(rotations: Tensor, beta: Tensor, prior: SkeletonPrior, body: Joi
     from multibodies.core.prior import prior_skeletons  # nflows is slow to import
 
     skeletons = prior_skeletons(body, rotations.flatten(0, 1), beta.flatten(0, 1))
-    return prior.log_prob(skeletons).unflatten(0, beta.shape[:2])
+    return prior.log_prob(skeletons).reshape(beta.shape[:2])
 
 
 def j14(h36m17: Tensor) -> Tensor:

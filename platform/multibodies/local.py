@@ -61,25 +61,25 @@ def _run(
     on_report: OnReport | None,
 ) -> Path:
     """Train from the newest whole checkpoint, if any; return the last one's folder."""
-    folder = task.out / RESUME
+    folder, stage = task.out / RESUME, task.settings
     state = fitting.build_state(task)
     state.model.to(device)
     newest = states.newest(folder)
     if newest is not None:
-        states.load_state(newest, state)
+        fitting.load(newest, state)
     journal = runs.Journal(task.out / runs.JOURNAL, state.step)
     batches = epoch_batches(
         {name: column.to(device) for name, column in rows.items()},
-        task.settings.batch_size,
-        task.settings.seed,
+        stage.batch_size,
+        stage.seed,
     )
     train(
         state,
         Forward(state.model),
         fitting.objective_of(task).to(device),
         batches,
-        task.settings,
-        Recorder(task.settings, journal, on_report=on_report),
+        stage,
+        Recorder(stage.steps, stage.checkpoint_every, journal, on_report=on_report),
         partial(_save, folder, recipe),
     )
     last = states.newest(folder)
@@ -92,7 +92,7 @@ def _save(folder: Path, recipe: dict[str, Any], state: TrainingState) -> None:
     place = folder / states.name_of(state.step)
     temporary = folder / f"{place.name}.tmp"
     shutil.rmtree(temporary, ignore_errors=True)
-    states.save_state(temporary, state, recipe)
+    fitting.save(temporary, state, recipe)
     shutil.rmtree(place, ignore_errors=True)
     os.replace(temporary, place)
     for old in states.states_in(folder)[:-KEPT]:

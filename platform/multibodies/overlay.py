@@ -27,7 +27,7 @@ from multibodies.data.clothes import (
     TORSO,
     body_regions,
 )
-from multibodies.data.renderer import Light, new_canvas, rasterise, resolve
+from multibodies.data.renderer import Lamp, new_canvas, rasterise, resolve
 
 Picture = npt.NDArray[np.uint8]
 F32 = npt.NDArray[np.float32]
@@ -69,8 +69,8 @@ class Painter:
             raise ValueError(f"expected a square picture [S, S, 3], got {picture.shape}")
         shift = camera_translation(torch.from_numpy(camera.astype(np.float64))).numpy()
         body, cover = self._draw(vertices, shift.astype(np.float32), len(picture), shirt)
-        mixed = body + (1 - cover[..., None]) * (picture.astype(np.float32) / 255)
-        return _to_bytes(mixed)
+        mixed = body + (1 - cover[..., None]) * (picture / np.float32(255))
+        return _to_bytes(mixed.astype(np.float32))
 
     def beside(self, vertices: F32, extent: float, size: int, shirt: Colour = SHIRT) -> Picture:
         """Draw a body [V, 3] as seen from the picture's right, so that the camera stands to the
@@ -87,12 +87,12 @@ class Painter:
     def _draw(self, vertices: F32, shift: F32, size: int, shirt: Colour) -> tuple[F32, F32]:
         """Return the body premultiplied [S, S, 3] and its coverage [S, S]."""
         colours = np.where(self.shirt[:, None], np.array(shirt, np.float32), self.colours)
-        towards = np.array([[0.35, -0.6, -0.8]], np.float32)
+        towards = np.array([0.35, -0.6, -0.8], np.float32)
         towards /= np.linalg.norm(towards)
-        light = Light(towards, np.array([0.65], np.float32), np.array([0.05], np.float32))
+        lamp = Lamp(towards, np.float32(0.65), np.float32(0.05))
         canvas = new_canvas(size, SAMPLES, len(vertices), len(self.faces))
         points = np.ascontiguousarray(vertices, np.float32)
-        rasterise(points, self.faces, colours, shift, light, 0, canvas)
+        rasterise(points, self.faces, colours, shift, lamp, canvas)
         body, cover = np.zeros((size, size, 3), np.float32), np.zeros((size, size), np.float32)
         resolve(canvas, SAMPLES, body, cover)
         return body, cover

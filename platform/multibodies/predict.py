@@ -129,7 +129,7 @@ def trained_size(meta: Mapping[str, Any], where: str | Path) -> int:
         if isinstance(source, Mapping) and "image_size" in source:
             return int(source["image_size"])
     raise UserError(
-        f"{where}: its meta has no image_size; give the side it was trained at in pixels"
+        f"{where}: its meta has no image_size; give the side it was trained at (--image-size)"
     )
 
 

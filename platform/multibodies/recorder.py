@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from multibodies.config import StageConfig
 from multibodies.progress import Progress
 from multibodies.runs import Journal
 
@@ -25,12 +24,14 @@ class Recorder:
 
     def __init__(
         self,
-        stage: StageConfig,
+        steps: int,
+        checkpoint_every: int,
         journal: Journal | None,
         reduce: Callable[[Metrics], Metrics] = dict,
         on_report: OnReport | None = None,
     ) -> None:
-        self.stage, self.journal, self.reduce, self.on_report = stage, journal, reduce, on_report
+        self.steps, self.checkpoint_every = steps, checkpoint_every
+        self.journal, self.reduce, self.on_report = journal, reduce, on_report
         self.last: Metrics = {}
         self._sums: Metrics = {}
         self._count = 0
@@ -40,7 +41,7 @@ class Recorder:
         self._count += 1
         for name, value in metrics.items():
             self._sums[name] = self._sums.get(name, 0.0) + value
-        if self._ends(step):
+        if step % WINDOW == 0 or self.saves_at(step):
             self.last = self.reduce({k: total / self._count for k, total in self._sums.items()})
             self._sums, self._count = {}, 0
             self._tell(step)
@@ -51,9 +52,9 @@ class Recorder:
         if self.on_report is not None:
             self.on_report(step, self.last)
 
-    def _ends(self, step: int) -> bool:
-        every = self.stage.checkpoint_every
-        return step % WINDOW == 0 or step % every == 0 or step == self.stage.steps
+    def saves_at(self, step: int) -> bool:
+        """Whether a checkpoint is due after this step."""
+        return step % self.checkpoint_every == 0 or step == self.steps
 
 
 @contextmanager

@@ -1,4 +1,5 @@
-"""A long stage 1 on fresh images: the converged one-hypothesis HMR that stage 2 starts from (appendix D).
+"""A long stage 1 on fresh images: the converged one-hypothesis HMR that stage 2 starts from
+(appendix D).
 
 Runs on one device without Ray; killed and started again it goes on from its last checkpoint.
 """
@@ -6,9 +7,7 @@ Runs on one device without Ray; killed and started again it goes on from its las
 from __future__ import annotations
 
 import json
-import os
 import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,6 @@ from multibodies.core.regressor import Regressor
 from multibodies.data.embedded import embedded_rows
 from multibodies.data.fresh import fresh_batches
 from multibodies.errors import UserError
-from multibodies.files import write_bytes
 from multibodies.progress import Progress
 from multibodies.training import (
     Forward,
@@ -41,14 +39,25 @@ from multibodies.training import (
 
 def stage1_recipe(config: Config) -> dict[str, Any]:
     """Return what bears on the weights of a stage 1 made by this module, as JSON values."""
-    data = config.data.model_dump(exclude={"train_rows", "val_rows", "test_rows", "rows_per_shard", "source"})
+    data = config.data.model_dump(
+        exclude={"train_rows", "val_rows", "test_rows", "rows_per_shard", "source"}
+    )
     model = config.model.model_dump(exclude={"freeze_trunk"})
     loss = config.loss.model_dump(exclude={"ri", "ri_reduction"})  # with M = 1, eq. 5 repeats L_rb
-    return {"data": data, "model": model, "loss": loss, "stage1": config.stage1.model_dump(), "body": config.body.path}
+    return {
+        "data": data,
+        "model": model,
+        "loss": loss,
+        "stage1": config.stage1.model_dump(),
+        "body": config.body.path,
+    }
 
 
-def train_stage1(config: Config, out: Path, command: str, threads: int = 1, val_rows: int = 512) -> dict[str, Any]:
-    """Train from scratch (or from `out`'s checkpoint) and write the weights with how they were made.
+def train_stage1(
+    config: Config, out: Path, command: str, threads: int = 1, val_rows: int = 512
+) -> dict[str, Any]:
+    """Train from scratch (or from `out`'s checkpoint) and write the weights with how they were
+    made.
 
     Returns the meta of the finished checkpoint, with MPJPE (mm) on `lab-val`.
     Raises UserError where `out` holds a training of another recipe.
@@ -57,13 +66,20 @@ def train_stage1(config: Config, out: Path, command: str, threads: int = 1, val_
     torch.manual_seed(config.stage1.seed)
     arrays = load_body(config.body.path)
     loss = config.loss.model_copy(update={"ri": 0.0})
-    model = Regressor(regressor_spec(config.model, 1)).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    # type: ignore[call-overload]
+    model = Regressor(regressor_spec(config.model, 1)).to(memory_format=torch.channels_last)
     state = TrainingState(model, make_optimizer(model, config.stage1, freeze_trunk=False))
     seconds = _resume(state, out / "resume", fingerprint(stage1_recipe(config)))
     meter = _Meter(config, out, state.step, seconds)
     save = partial(_save, out / "resume", meter, fingerprint(stage1_recipe(config)))
     fresh = config.data.model_copy(update={"seed": config.data.seed + 1 + config.stage1.seed})
-    batches = partial(fresh_batches, fresh, config.stage1.batch_size, config.stage1.seed, body_path=config.body.path)
+    batches = partial(
+        fresh_batches,
+        fresh,
+        config.stage1.batch_size,
+        config.stage1.seed,
+        body_path=config.body.path,
+    )
     train(state, Forward(model), build_objective(arrays, loss), batches, config.stage1, meter, save)
     error = validation_error(model, arrays, config, val_rows)
     meta = {
@@ -89,7 +105,12 @@ def validation_error(model: Regressor, arrays: BodyArrays, config: Config, rows:
     body, errors = JointBody(arrays, ("h36m17",)), []
     model.eval()
     for start in range(0, rows, 128):
-        images = torch.from_numpy(np.asarray(made["image"][start : start + 128])).permute(0, 3, 1, 2).float() / 255
+        images = (
+            torch.from_numpy(np.asarray(made["image"][start : start + 128]))
+            .permute(0, 3, 1, 2)
+            .float()
+            / 255
+        )
         predicted = model(images)
         joints = body(predicted.rotations[:, 0], predicted.beta[:, 0])["h36m17"]
         truth = torch.from_numpy(np.asarray(made["h36m17"][start : start + 128]))
@@ -140,8 +161,12 @@ def _resume(state: TrainingState, folder: Path, recipe: str) -> float:
         return 0.0
     tensors, meta = load_module(folder)
     if meta["recipe"] != recipe:
-        raise UserError(f"{folder}: holds a stage 1 of another recipe; give another folder or delete this one")
+        raise UserError(
+            f"{folder}: holds a stage 1 of another recipe; give another folder or delete this one"
+        )
     load_into(state.model, {k[6:]: v for k, v in tensors.items() if k.startswith("model.")}, folder)
-    restore_optimizer(state.optimizer, {k[10:]: v for k, v in tensors.items() if k.startswith("optimizer.")})
+    restore_optimizer(
+        state.optimizer, {k[10:]: v for k, v in tensors.items() if k.startswith("optimizer.")}
+    )
     state.step = int(meta["step"])
     return float(meta["seconds"])

@@ -6,44 +6,37 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import nn
+
 from multibodies.checkpoints import load_into, load_module, save_module
-from multibodies.config import fingerprint
 from multibodies.errors import UserError
-from multibodies.training import TrainingState, optimizer_tensors, restore_optimizer
+from multibodies.training import optimizer_tensors, restore_optimizer
 
 MODEL, OPTIMIZER, PREFIX = "model", "optimizer", "step-"
 
 
-def save_state(folder: Path, state: TrainingState, recipe: Mapping[str, Any]) -> None:
-    """Write a checkpoint. Raises UserError when the disk refuses."""
-    save_module(folder / MODEL, state.model.state_dict(), meta_of(state, recipe))
-    save_module(folder / OPTIMIZER, optimizer_tensors(state.optimizer), {"step": state.step})
+def save_state(
+    folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, meta: Mapping[str, Any]
+) -> None:
+    """Write a checkpoint; meta (plain JSON values) tells at least the step.
+
+    Raises UserError when the disk refuses.
+    """
+    save_module(folder / MODEL, model.state_dict(), meta)
+    save_module(folder / OPTIMIZER, optimizer_tensors(optimizer), {"step": meta["step"]})
 
 
-def load_state(folder: Path, state: TrainingState) -> None:
-    """Put a checkpoint into a freshly built state.
+def load_state(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> int:
+    """Put a checkpoint into a freshly built network and its optimiser; return the step.
 
     Raises UserError if a file is missing, damaged or belongs to another network.
     """
     tensors, meta = load_module(folder / MODEL)
     moments, _ = load_module(folder / OPTIMIZER)
-    load_into(state.model, tensors, folder / MODEL)
-    restore_optimizer(state.optimizer, moments)
-    state.step = int(meta["step"])
-
-
-def meta_of(state: TrainingState, recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a checkpoint says of itself: network, step, seed, recipe, fingerprints."""
-    stage = recipe["stage"]
-    return {
-        "spec": state.model.spec.to_json(),
-        "stage": stage,
-        "step": state.step,
-        "seed": recipe[stage]["seed"],
-        "data": recipe["data"],
-        "fingerprint": fingerprint(dict(recipe)),
-        "recipe": dict(recipe),
-    }
+    load_into(model, tensors, folder / MODEL)
+    restore_optimizer(optimizer, moments)
+    return int(meta["step"])
 
 
 def is_whole(folder: Path) -> bool:

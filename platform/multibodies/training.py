@@ -47,10 +47,17 @@ def build_stage2(stage1: Regressor, config: Config) -> Regressor:
 
 
 def build_objective(arrays: BodyArrays, loss: LossConfig) -> Objective:
-    """Make eq. 8 with the configured weights; vertices are sampled evenly where the configuration says so."""
-    weights = {name: getattr(loss, name) for name in ("ri", "best", "theta", "beta", "vertices", "rb", "heatmap")}
+    """Make eq. 8 with the configured weights; vertices are sampled evenly where the configuration
+    says so."""
+    weights = {
+        name: getattr(loss, name)
+        for name in ("ri", "best", "theta", "beta", "vertices", "rb", "heatmap")
+    }
     return Objective(
-        JointBody(arrays, ("j24",)), VertexBody(arrays, loss.vertices_sampled), weights, loss.ri_reduction
+        JointBody(arrays, ("j24",)),
+        VertexBody(arrays, loss.vertices_sampled),
+        weights,
+        loss.ri_reduction,
     )
 
 
@@ -61,13 +68,17 @@ def learning_rate(stage: StageConfig, step: int) -> float:
     return stage.learning_rate * warm * decay
 
 
-def make_optimizer(model: nn.Module, stage: StageConfig, freeze_trunk: bool) -> torch.optim.Optimizer:
+def make_optimizer(
+    model: nn.Module, stage: StageConfig, freeze_trunk: bool
+) -> torch.optim.Optimizer:
     """Return Adam over what trains: everything, or the head alone over a frozen trunk."""
     trained = model.head if freeze_trunk else model
     for parameter in model.parameters():
         parameter.requires_grad_(not freeze_trunk)
     parameters = list(trained.requires_grad_(True).parameters())  # type: ignore[union-attr]
-    return torch.optim.Adam(parameters, lr=stage.learning_rate, weight_decay=stage.weight_decay, fused=True)
+    return torch.optim.Adam(
+        parameters, lr=stage.learning_rate, weight_decay=stage.weight_decay, fused=True
+    )
 
 
 def labels_of(batch: Batch) -> Labels:
@@ -93,11 +104,16 @@ class Forward(nn.Module):
         """Map a batch with `features` [B, F] or `image` uint8 [B, S, S, 3] to hypotheses."""
         if "features" in batch:
             return self.model.from_features(batch["features"].float())
-        return self.model(batch["image"].permute(0, 3, 1, 2).float() / 255)  # type: ignore[no-any-return]
+        hypotheses: Hypotheses = self.model(batch["image"].permute(0, 3, 1, 2).float() / 255)
+        return hypotheses
 
 
 def train_step(
-    forward: nn.Module, objective: Objective, optimizer: torch.optim.Optimizer, batch: Batch, rate: float
+    forward: nn.Module,
+    objective: Objective,
+    optimizer: torch.optim.Optimizer,
+    batch: Batch,
+    rate: float,
 ) -> Outcome:
     """One update; refuses a loss that is not finite before it reaches the weights.
 
@@ -110,7 +126,7 @@ def train_step(
     loss = outcome.total.mean()
     if not torch.isfinite(loss):
         bad = [name for name, term in outcome.terms.items() if not torch.isfinite(term).all()]
-        raise FloatingPointError(f"loss is {float(loss)}; not finite: {', '.join(bad) or 'total'}")
+        raise FloatingPointError(f"loss is {float(loss.detach())}; not finite: {', '.join(bad) or 'total'}")
     loss.backward()  # type: ignore[no-untyped-call]
     nn.utils.clip_grad_norm_([p for g in optimizer.param_groups for p in g["params"]], 50.0)
     optimizer.step()
@@ -129,8 +145,10 @@ def train(
 ) -> TrainingState:
     """Run from `state.step` to `stage.steps`.
 
-    batches(step) yields that step's batch and the following ones, so that a resumed run sees what an undisturbed
-    one would. `report` gets every step's means; `save` is called every `checkpoint_every` steps and at the end.
+    batches(step) yields that step's batch and the following ones, so that a resumed run sees what
+    an undisturbed
+    one would. `report` gets every step's means; `save` is called every `checkpoint_every` steps and
+    at the end.
     """
     forward.train()
     _freeze_statistics(state.model, state.optimizer)
@@ -138,7 +156,9 @@ def train(
     for step in range(state.step, stage.steps):
         # dropout does not depend on where a run was resumed, and differs between workers
         torch.manual_seed(stage.seed * 1_000_003 + step + (rank << 48))
-        outcome = train_step(forward, objective, state.optimizer, next(source), learning_rate(stage, step))
+        outcome = train_step(
+            forward, objective, state.optimizer, next(source), learning_rate(stage, step)
+        )
         state.step = step + 1
         report(state.step, collapse(outcome))
         if state.step % stage.checkpoint_every == 0 or state.step == stage.steps:
@@ -148,7 +168,8 @@ def train(
 
 
 def _freeze_statistics(model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    """Put every part that does not train into evaluation mode, so that batch norms keep their statistics."""
+    """Put every part that does not train into evaluation mode, so that batch norms keep their
+    statistics."""
     trained = {id(p) for group in optimizer.param_groups for p in group["params"]}
     for module in model.modules():
         own = [p for p in module.parameters(recurse=False)]
@@ -159,9 +180,11 @@ def _freeze_statistics(model: nn.Module, optimizer: torch.optim.Optimizer) -> No
 def epoch_batches(
     rows: Batch, batch_size: int, seed: int, rank: int = 0, world: int = 1
 ) -> Callable[[int], Iterator[Batch]]:
-    """Return `batches(step)` over rows held in memory, in an order that is a function of seed and step alone.
+    """Return `batches(step)` over rows held in memory, in an order that is a function of seed and
+    step alone.
 
-    A global batch of `batch_size` is cut from the epoch's permutation; worker `rank` of `world` takes every
+    A global batch of `batch_size` is cut from the epoch's permutation; worker `rank` of `world`
+    takes every
     world-th of its rows, so that any number of workers sees the same global batches.
     """
     total = len(next(iter(rows.values())))
@@ -171,7 +194,9 @@ def epoch_batches(
     def batches(step: int) -> Iterator[Batch]:
         while True:
             epoch, within = divmod(step, per_epoch)
-            order = torch.randperm(total, generator=torch.Generator().manual_seed(seed * 1_000_003 + epoch))
+            order = torch.randperm(
+                total, generator=torch.Generator().manual_seed(seed * 1_000_003 + epoch)
+            )
             while within < per_epoch:
                 chosen = order[within * size : (within + 1) * size][rank::world]
                 yield {name: column[chosen] for name, column in rows.items()}
@@ -183,7 +208,9 @@ def epoch_batches(
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     """Return an optimiser's state as named tensors, for safetensors."""
     state: dict[int, dict[str, Any]] = optimizer.state_dict()["state"]
-    return {f"{i}.{name}": torch.as_tensor(v) for i, entry in state.items() for name, v in entry.items()}
+    return {
+        f"{i}.{name}": torch.as_tensor(v) for i, entry in state.items() for name, v in entry.items()
+    }
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
@@ -192,4 +219,6 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tenso
     for key, tensor in tensors.items():
         index, _, name = key.partition(".")
         state.setdefault(int(index), {})[name] = tensor
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+    optimizer.load_state_dict(
+        {"state": state, "param_groups": optimizer.state_dict()["param_groups"]}
+    )

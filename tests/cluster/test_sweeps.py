@@ -34,7 +34,9 @@ def test_table2_json_has_the_four_rows_of_the_paper(table2: Path) -> None:
     assert {row["dataset"] for row in result["rows"]} == {"wild", "awild"}
     assert {row["n"] for row in result["rows"]} == {1, 5, 10, 25}
     assert {effect["effect"] for effect in result["effects"]} == {"reprojection", "flow"}
-    assert all(effect["low"] <= effect["difference_mm"] <= effect["high"] for effect in result["effects"])
+    assert all(
+        effect["low"] <= effect["difference_mm"] <= effect["high"] for effect in result["effects"]
+    )
 
 
 def test_rows_are_the_means_of_the_per_image_records(table2: Path) -> None:
@@ -58,7 +60,12 @@ def test_report_files_are_there_and_self_contained(table2: Path) -> None:
 
 
 def test_two_trainings_per_seed_and_one_prior(table2: Path) -> None:
-    assert sorted(p.name for p in (table2 / "cells").iterdir()) == ["seed0-ri0", "seed0-ri1", "seed1-ri0", "seed1-ri1"]
+    assert sorted(p.name for p in (table2 / "cells").iterdir()) == [
+        "seed0-ri0",
+        "seed0-ri1",
+        "seed1-ri0",
+        "seed1-ri1",
+    ]
     assert (table2 / "prior" / "weights" / "weights.safetensors").exists()
 
 
@@ -73,11 +80,18 @@ def test_mlflow_holds_one_finished_run_per_cell(table2: Path) -> None:
         assert experiment is not None
         runs = client.search_runs([experiment.experiment_id])
         children = [run for run in runs if "mlflow.parentRunId" in run.data.tags]
-        assert len(children) == len(json.loads((table2 / "table2.json").read_text())["rows"]) / 8 * 2
+        assert (
+            len(children) == len(json.loads((table2 / "table2.json").read_text())["rows"]) / 8 * 2
+        )
         assert {run.info.status for run in runs} == {"FINISHED"}
         first = children[0]
         assert first.data.metrics["wild_mpjpe_mm_n5"] > 0
-        assert [m.step for m in client.get_metric_history(first.info.run_id, "wild_mpjpe_mm")] == [1, 5, 10, 25]
+        assert [m.step for m in client.get_metric_history(first.info.run_id, "wild_mpjpe_mm")] == [
+            1,
+            5,
+            10,
+            25,
+        ]
 
 
 def test_a_second_run_trains_nothing(table2: Path, ray_local: Any) -> None:
@@ -90,7 +104,9 @@ def test_a_second_run_trains_nothing(table2: Path, ray_local: Any) -> None:
     assert [path.stat().st_mtime_ns for path in weights] == before
 
 
-def test_a_damaged_shard_is_refused_by_name_before_any_training(table2: Path, ray_local: Any) -> None:
+def test_a_damaged_shard_is_refused_by_name_before_any_training(
+    table2: Path, ray_local: Any
+) -> None:
     from multibodies.cluster.sweeps import run_sweep
     from multibodies.errors import UserError
 
@@ -106,7 +122,9 @@ def test_a_damaged_shard_is_refused_by_name_before_any_training(table2: Path, ra
 
 
 @pytest.mark.parametrize("path", [p for p in SWEEPS if p.stem != "table2"], ids=lambda p: p.stem)
-def test_every_other_sweep_file_runs_at_smoke_scale(path: Path, ray_local: Any, tmp_path: Path) -> None:
+def test_every_other_sweep_file_runs_at_smoke_scale(
+    path: Path, ray_local: Any, tmp_path: Path
+) -> None:
     from multibodies.cluster.sweeps import run_sweep
 
     sweep = load_sweep(path)

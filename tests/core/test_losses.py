@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -36,7 +37,9 @@ def test_best_of_m_equals_a_naive_loop() -> None:
             squares = 0.0
             for k in range(K):
                 if confidence[b, k] > 0:
-                    squares += sum((joints[b, m, k, c] - truth[b, k, c]).item() ** 2 for c in range(3))
+                    squares += sum(
+                        (joints[b, m, k, c] - truth[b, k, c]).item() ** 2 for c in range(3)
+                    )
             values.append(math.sqrt(squares))
         assert loss[b].item() == pytest.approx(min(values), rel=1e-12)
         assert best[b].item() == values.index(min(values))
@@ -59,10 +62,18 @@ def test_hypothesis_reprojection_equals_a_naive_loop_and_its_mean_divides_by_m()
         for m in range(M):
             seen = [k for k in range(K) if keypoints[b, k, 2] > 0]
             expected += math.sqrt(
-                sum((points[b, m, k, c] - keypoints[b, k, c]).item() ** 2 for k in seen for c in range(2))
+                sum(
+                    (points[b, m, k, c] - keypoints[b, k, c]).item() ** 2
+                    for k in seen
+                    for c in range(2)
+                )
             )
-        assert losses.hypothesis_reprojection(distance)[b].item() == pytest.approx(expected, rel=1e-12)
-        assert losses.hypothesis_reprojection(distance, "mean")[b].item() == pytest.approx(expected / M, rel=1e-12)
+        assert losses.hypothesis_reprojection(distance)[b].item() == pytest.approx(
+            expected, rel=1e-12
+        )
+        assert losses.hypothesis_reprojection(distance, "mean")[b].item() == pytest.approx(
+            expected / M, rel=1e-12
+        )
 
 
 def test_a_hidden_keypoint_has_exactly_no_gradient_even_where_it_is_nan() -> None:
@@ -77,12 +88,21 @@ def test_a_hidden_keypoint_has_exactly_no_gradient_even_where_it_is_nan() -> Non
 
 @pytest.mark.parametrize(
     ("function", "shape"),
-    [(losses.theta_loss, (B, 24, 3, 3)), (losses.vertices_loss, (B, 50, 3)), (losses.beta_loss, (B, 10))],
+    [
+        (losses.theta_loss, (B, 24, 3, 3)),
+        (losses.vertices_loss, (B, 50, 3)),
+        (losses.beta_loss, (B, 10)),
+    ],
 )
-def test_smpl_losses_equal_naive_norms(function, shape) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
+def test_smpl_losses_equal_naive_norms(
+    function: Callable[[Tensor, Tensor], Tensor], shape: tuple[int, ...]
+) -> None:
     a, b = torch.randn(shape, dtype=torch.float64), torch.randn(shape, dtype=torch.float64)
     for i, value in enumerate(function(a, b)):
-        squares = sum((x - y) ** 2 for x, y in zip(a[i].flatten().tolist(), b[i].flatten().tolist(), strict=True))
+        squares = sum(
+            (x - y) ** 2
+            for x, y in zip(a[i].flatten().tolist(), b[i].flatten().tolist(), strict=True)
+        )
         assert value.item() == pytest.approx(math.sqrt(squares), rel=1e-12)
 
 
@@ -110,13 +130,18 @@ def test_heatmap_loss_is_the_cross_entropy_of_bilinear_targets() -> None:
 
 def test_heatmap_loss_ignores_hidden_and_outside_keypoints() -> None:
     logits = torch.randn(1, 3, 4, 4, dtype=torch.float64)
-    keypoints = torch.tensor([[[0.1, 0.1, 1.0], [0.1, 0.1, 0.0], [1.4, 0.1, 1.0]]], dtype=torch.float64)
+    keypoints = torch.tensor(
+        [[[0.1, 0.1, 1.0], [0.1, 0.1, 0.0], [1.4, 0.1, 1.0]]], dtype=torch.float64
+    )
     alone = losses.heatmap_loss(logits[:, :1], keypoints[:, :1])
     torch.testing.assert_close(losses.heatmap_loss(logits, keypoints), alone)
 
 
 def test_total_is_the_weighted_sum_with_the_papers_lambdas() -> None:
-    terms = {name: torch.rand(B, dtype=torch.float64) for name in ("ri", "best", "theta", "beta", "vertices", "rb")}
+    terms = {
+        name: torch.rand(B, dtype=torch.float64)
+        for name in ("ri", "best", "theta", "beta", "vertices", "rb")
+    }
     weights = {"ri": 1.0, "best": 25.0, "theta": 1.0, "beta": 0.001, "vertices": 1.0, "rb": 1.0}
     expected = [sum(weights[n] * terms[n][b].item() for n in terms) for b in range(B)]
     assert losses.total(terms, weights).tolist() == pytest.approx(expected, rel=1e-12)
@@ -141,7 +166,9 @@ def test_shapes_that_would_broadcast_are_refused(shape: tuple[int, ...]) -> None
         losses.joint_distance(joints, torch.zeros(shape, dtype=torch.float64), confidence)
 
 
-@pytest.mark.parametrize("name", ["joint_distance", "reprojection_distance", "theta_loss", "vertices_loss", "beta_loss"])
+@pytest.mark.parametrize(
+    "name", ["joint_distance", "reprojection_distance", "theta_loss", "vertices_loss", "beta_loss"]
+)
 def test_gradients_in_float64(name: str) -> None:
     torch.manual_seed(1)
     joints, truth, confidence = _batch()
@@ -152,7 +179,10 @@ def test_gradients_in_float64(name: str) -> None:
         "joint_distance": (lambda x: losses.joint_distance(x, truth, confidence), joints),
         "reprojection_distance": (lambda x: losses.reprojection_distance(x, keypoints), points),
         "theta_loss": (lambda x: losses.theta_loss(x, torch.zeros_like(x)), rotations),
-        "vertices_loss": (lambda x: losses.vertices_loss(x, torch.zeros_like(x)), joints[:, 0].detach().requires_grad_()),
+        "vertices_loss": (
+            lambda x: losses.vertices_loss(x, torch.zeros_like(x)),
+            joints[:, 0].detach().requires_grad_(),
+        ),
         "beta_loss": (lambda x: losses.beta_loss(x, torch.zeros_like(x)), flat),
     }
     function, argument = cases[name]

@@ -15,18 +15,30 @@ from multibodies.core.rotations import axis_angle_to_matrix, matrix_to_rotation_
 from multibodies.core.skinning import VertexBody
 
 B, M = 2, 3
-PAPER = {"ri": 1.0, "best": 25.0, "theta": 1.0, "beta": 0.001, "vertices": 1.0, "rb": 1.0, "heatmap": 0.0}
+PAPER = {
+    "ri": 1.0,
+    "best": 25.0,
+    "theta": 1.0,
+    "beta": 0.001,
+    "vertices": 1.0,
+    "rb": 1.0,
+    "heatmap": 0.0,
+}
 
 
 def _hypotheses() -> Hypotheses:
     rotations = axis_angle_to_matrix(0.3 * torch.randn(B, M, 24, 3, dtype=torch.float64))
-    camera = torch.tensor([0.9, 0.0, 0.0], dtype=torch.float64) + 0.05 * torch.randn(B, M, 3, dtype=torch.float64)
+    camera = torch.tensor([0.9, 0.0, 0.0], dtype=torch.float64) + 0.05 * torch.randn(
+        B, M, 3, dtype=torch.float64
+    )
     beta = torch.randn(B, M, 10, dtype=torch.float64)
     return Hypotheses(rotations, beta, camera, matrix_to_rotation_6d(rotations))
 
 
 def _labels(has: float = 1.0) -> Labels:
-    keypoints = torch.cat([torch.randn(B, 24, 2), (torch.rand(B, 24, 1) > 0.3).float()], -1).double()
+    keypoints = torch.cat(
+        [torch.randn(B, 24, 2), (torch.rand(B, 24, 1) > 0.3).float()], -1
+    ).double()
     joints = torch.cat([torch.randn(B, 24, 3), torch.ones(B, 24, 1)], -1).double()
     theta, beta = 0.3 * torch.randn(B, 24, 3).double(), torch.randn(B, 10).double()
     known = torch.full((B,), has, dtype=torch.float64)
@@ -51,7 +63,9 @@ def test_total_equals_a_loop_over_images_and_meshes(objective: Objective) -> Non
     for b in range(B):
         distances, pixels = [], []
         for m in range(M):
-            x = mesh.joints54(hypotheses.rotations[b, m][None], hypotheses.beta[b, m][None])[0, list(J24_FROM_54)]
+            x = mesh.joints54(hypotheses.rotations[b, m][None], hypotheses.beta[b, m][None])[
+                0, list(J24_FROM_54)
+            ]
             distances.append((_mid(x) - _mid(labels.joints[b, :, :3])).norm().item())
             y = project(x[None], hypotheses.camera[b, m][None])[0]
             seen = labels.keypoints[b, :, 2] > 0
@@ -61,9 +75,15 @@ def test_total_equals_a_loop_over_images_and_meshes(objective: Objective) -> Non
         target = axis_angle_to_matrix(labels.theta[b])
         theta = (hypotheses.rotations[b, best] - target).norm().item()
         true_mesh = mesh(target[None], labels.beta[b][None])
-        vertices = (mesh(hypotheses.rotations[b, best][None], hypotheses.beta[b, best][None]) - true_mesh).norm().item()
+        vertices = (
+            (mesh(hypotheses.rotations[b, best][None], hypotheses.beta[b, best][None]) - true_mesh)
+            .norm()
+            .item()
+        )
         beta = (hypotheses.beta[b, best] - labels.beta[b]).norm().item()
-        expected = sum(pixels) + 25 * min(distances) + theta + 0.001 * beta + vertices + pixels[best]
+        expected = (
+            sum(pixels) + 25 * min(distances) + theta + 0.001 * beta + vertices + pixels[best]
+        )
         assert outcome.total[b].item() == pytest.approx(expected, rel=1e-5)
 
 
@@ -80,7 +100,9 @@ def test_without_eq_5_only_the_best_hypothesis_learns(objective: Objective) -> N
                 assert learns == (all_learn or m == int(outcome.best[b]))
 
 
-def test_an_image_with_2d_labels_only_gets_finite_losses_and_no_3d_gradient(objective: Objective) -> None:
+def test_an_image_with_2d_labels_only_gets_finite_losses_and_no_3d_gradient(
+    objective: Objective,
+) -> None:
     hypotheses, labels = _hypotheses(), _labels(has=0.0)
     hypotheses.beta.requires_grad_()
     outcome = objective(hypotheses, labels)

@@ -1,4 +1,5 @@
-"""The regressor: torchvision's and SPIN's names, HMR's iteration against a naive one, the M-fold expansion."""
+"""The regressor: torchvision's and SPIN's names, HMR's iteration against a naive one, the M-fold
+expansion."""
 
 from __future__ import annotations
 
@@ -12,9 +13,17 @@ from multibodies.core.regressor import Head, Regressor, RegressorSpec, expand, m
 from multibodies.core.resnet import ResNet
 from multibodies.core.rotations import rotation_6d_to_matrix
 
-SMALL = RegressorSpec("resnet18", width=8, pooling="keypoints", hidden=16, dropout=0.0, iterations=2, activation="relu")
+SMALL = RegressorSpec(
+    "resnet18",
+    width=8,
+    pooling="keypoints",
+    hidden=16,
+    dropout=0.0,
+    iterations=2,
+    activation="relu",
+)
 
-# torchvision 0.20, models.resnet18() and resnet50(): parameters and buffers without the classifier `fc`
+# torchvision 0.20, resnet18() and resnet50() without the classifier: parameters, tensors
 PARAMETERS = {"resnet18": (11_176_512, 120), "resnet50": (23_508_032, 318)}
 
 
@@ -24,14 +33,22 @@ def test_trunk_has_torchvisions_size_and_names(name: str) -> None:
     parameters, tensors = PARAMETERS[name]
     assert sum(p.numel() for p in trunk.parameters()) == parameters
     assert len(trunk.state_dict()) == tensors
-    assert {"conv1.weight", "bn1.running_mean", "layer1.0.conv1.weight", "layer2.0.downsample.1.weight"} <= set(
-        trunk.state_dict()
-    )
+    assert {
+        "conv1.weight",
+        "bn1.running_mean",
+        "layer1.0.conv1.weight",
+        "layer2.0.downsample.1.weight",
+    } <= set(trunk.state_dict())
 
 
 def test_trunk_maps_shrink_by_two() -> None:
     maps = ResNet("resnet50", width=8)(torch.rand(2, 3, 64, 64))
-    assert [tuple(m.shape[1:]) for m in maps] == [(32, 16, 16), (64, 8, 8), (128, 4, 4), (256, 2, 2)]
+    assert [tuple(m.shape[1:]) for m in maps] == [
+        (32, 16, 16),
+        (64, 8, 8),
+        (128, 4, 4),
+        (256, 2, 2),
+    ]
 
 
 def test_keypoint_pooling_finds_a_peak() -> None:
@@ -64,8 +81,12 @@ def test_head_iterates_as_hmr(feedback: str) -> None:
         x = torch.relu(head.fc2(torch.relu(head.fc1(torch.cat([features, back], 1)))))
         new = state.clone()
         for m in range(3):
-            new[:, m, :144] += (x @ head.decpose.weight.T + head.decpose.bias)[:, m * 144 : (m + 1) * 144]
-            new[:, m, 144:154] += (x @ head.decshape.weight.T + head.decshape.bias)[:, m * 10 : (m + 1) * 10]
+            new[:, m, :144] += (x @ head.decpose.weight.T + head.decpose.bias)[
+                :, m * 144 : (m + 1) * 144
+            ]
+            new[:, m, 144:154] += (x @ head.decshape.weight.T + head.decshape.bias)[
+                :, m * 10 : (m + 1) * 10
+            ]
             new[:, m, 154:] += (x @ head.deccam.weight.T + head.deccam.bias)[:, m * 3 : (m + 1) * 3]
         state = new
     torch.testing.assert_close(head(features), state)
@@ -93,7 +114,9 @@ def test_expansion_without_spread_repeats_stage_1(feedback: str) -> None:
 def test_expansion_with_spread_tells_hypotheses_apart_and_is_seeded() -> None:
     stage1 = Regressor(SMALL).eval()
     images = torch.rand(1, 3, 64, 64)
-    first, again = (expand(stage1, 3, 0.1, torch.Generator().manual_seed(5)).eval()(images) for _ in range(2))
+    first, again = (
+        expand(stage1, 3, 0.1, torch.Generator().manual_seed(5)).eval()(images) for _ in range(2)
+    )
     assert torch.equal(first.rotation_6d, again.rotation_6d)
     assert (first.rotation_6d[:, 0] - first.rotation_6d[:, 1]).abs().max() > 0
 

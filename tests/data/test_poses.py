@@ -21,7 +21,7 @@ from multibodies.errors import UserError
 
 
 def quiet(count: int, **uniform: list[float]) -> Draws:
-    """Draws without noise, heading or pitch; `name=[...]` sets the uniforms of one use in all rows."""
+    """Draws without noise, heading or pitch; `name=[...]` sets the uniforms of one use."""
     draws = Draws(
         np.full((count, sum(UNIFORM.values())), 0.5),
         np.zeros((count, sum(NORMAL.values()))),
@@ -63,11 +63,11 @@ def test_mirror_twice_is_the_pose_and_mirrors_joint_positions() -> None:
 
 
 def still(bank: PoseBank, **uniform: list[float]) -> np.ndarray:
-    return widen(bank, quiet(1, **uniform), 0.0, (0.0, 0.0))[0][0]
+    return np.asarray(widen(bank, quiet(1, **uniform), 0.0, (0.0, 0.0))[0][0])
 
 
 def test_without_randomness_a_keyframe_comes_back() -> None:
-    """Mix 0.6 neither swaps nor blends; joints other than knees and elbows are within the limits already."""
+    """Mix 0.6 neither swaps nor blends, and keyframes are within the limits."""
     bank = pose_bank("lab-val", 0.0)
     pose = still(bank, keyframe=[0.0, 0.5], mix=[0.6, 0, 0, 0, 0, 0])
     want = load_keyframes()[bank.names[0]]

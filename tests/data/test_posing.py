@@ -11,7 +11,8 @@ import torch
 from multibodies.core.body import BodyArrays, MeshBody, load_body
 from multibodies.core.joints import J24_FROM_54
 from multibodies.core.rotations import axis_angle_to_matrix
-from multibodies.data.posing import build_poser, pose_bodies
+from multibodies.data.body_tables import build_poser
+from multibodies.data.posing import pose_bodies
 
 
 @pytest.fixture(scope="module")

@@ -6,12 +6,10 @@ import numba
 import numpy as np
 import pytest
 
-from multibodies.data import jit as jit_module
-from multibodies.data.renderer import FAR, FOCAL, Canvas, Light, new_canvas, rasterise, resolve
+from multibodies.data.jit import jit
+from multibodies.data.renderer import FAR, FOCAL, Canvas, Lamp, new_canvas, rasterise, resolve
 
-FRONT = Light(
-    np.array([[0, 0, -1]], np.float32), np.ones(1, np.float32), np.zeros(1, np.float32)
-)  # no shading
+FRONT = Lamp(np.array([0, 0, -1], np.float32), np.float32(1), np.float32(0))  # no shading
 
 
 def draw(
@@ -20,14 +18,14 @@ def draw(
     canvas = new_canvas(size, samples, len(vertices), len(faces))
     shift = np.array([0, 0, 50], np.float32)
     as32 = vertices.astype(np.float32), faces.astype(np.uint32), colours.astype(np.float32)
-    rasterise(*as32, shift, FRONT, 0, canvas)
+    rasterise(*as32, shift, FRONT, canvas)
     return canvas
 
 
 def naive_depth(vertices: np.ndarray, faces: np.ndarray, side: int) -> np.ndarray:
-    """Cast a ray through every sample centre in double precision; triangles seen from behind do not count."""
+    """Cast rays through the sample centres, in double precision; backs do not count."""
     depth = np.full((side, side), float(FAR))
-    moved = vertices + [0, 0, 50.0]
+    moved = vertices + np.array([0, 0, 50.0])
     for y in range(side):
         for x in range(side):
             ray = np.array([(x + 0.5) / side - 0.5, (y + 0.5) / side - 0.5, float(FOCAL)])
@@ -44,9 +42,7 @@ def test_depth_against_ray_casting() -> None:
     rng = np.random.default_rng(0)
     vertices = rng.uniform(-1, 1, (30, 3)) * [1, 1, 0.5]
     faces = rng.permutation(30).reshape(10, 3)
-    faces = np.concatenate(
-        [faces, faces[:, ::-1]]
-    )  # from either side one of the two faces the camera
+    faces = np.concatenate([faces, faces[:, ::-1]])  # one of the two faces us
     got = draw(vertices, faces, np.ones((30, 3)), 24, 1).depth
     want = naive_depth(vertices, faces, 24)
     agree = (got < FAR) == (want < float(FAR))
@@ -89,20 +85,10 @@ def test_faces_from_behind_or_too_near_are_not_drawn() -> None:
 
 def test_light_shades_by_the_cosine() -> None:
     corners, faces = square(0.0)
-    light = Light(
-        np.array([[0.6, 0, -0.8]], np.float32), np.zeros(1, np.float32), np.zeros(1, np.float32)
-    )
+    lamp = Lamp(np.array([0.6, 0, -0.8], np.float32), np.float32(0), np.float32(0))
     canvas = new_canvas(8, 1, 4, 2)
-    colour = np.full((4, 3), 0.5, np.float32)
-    rasterise(
-        corners.astype(np.float32),
-        faces.astype(np.uint32),
-        colour,
-        np.array([0, 0, 50], np.float32),
-        light,
-        0,
-        canvas,
-    )
+    grey, shift = np.full((4, 3), 0.5, np.float32), np.array([0, 0, 50], np.float32)
+    rasterise(corners.astype(np.float32), faces.astype(np.uint32), grey, shift, lamp, canvas)
     assert canvas.colour[4, 4] == pytest.approx([0.4] * 3, abs=1e-6)
 
 
@@ -114,9 +100,9 @@ def test_kernels_compile_without_a_place_for_the_cache(monkeypatch: pytest.Monke
             raise RuntimeError("cannot cache function: no locator available")
         return real(**options)
 
-    monkeypatch.setattr(jit_module.numba, "njit", njit)
+    monkeypatch.setattr(numba, "njit", njit)
 
     def double(x: int) -> int:
         return 2 * x
 
-    assert jit_module.jit(double)(21) == 42
+    assert jit(double)(21) == 42

@@ -21,10 +21,9 @@ from multibodies.report.html import html
 from multibodies.report.markdown import markdown, terminal
 from multibodies.report.page import Figure, Page, Section, Table
 from multibodies.report.provenance import command_line, git_commit, machine, versions
-from multibodies.report.summary import show, write_page, write_report
+from multibodies.report.summary import rewrite_report, show, write_page, write_report
 from multibodies.report.tables import table2
-
-from .synthetic import per_image
+from report_samples import per_image
 
 PROVENANCE = {"profile": "smoke", "command": "a <b>", "seconds": {"prior": 3.2}}
 
@@ -143,6 +142,21 @@ def test_reporting_again_gives_the_same_bytes(run: Path, tmp_path: Path) -> None
     write_report(tmp_path, PROVENANCE, samples=100)
     for path in run.rglob("*.*"):
         assert path.read_bytes() == (tmp_path / path.relative_to(run)).read_bytes(), path
+
+
+def test_a_rewritten_report_keeps_provenance_and_figures(run: Path, tmp_path: Path) -> None:
+    (tmp_path / "per_image.parquet").write_bytes((run / "per_image.parquet").read_bytes())
+    rewrite_report(tmp_path, "smoke", 100)
+    unknown = json.loads((tmp_path / "table2.json").read_text())
+    assert unknown["provenance"] == {"profile": "smoke"}
+    extra = tmp_path / "figures" / "gallery.png"
+    extra.write_bytes((run / "figures" / "effects.png").read_bytes())
+    write_report(tmp_path, PROVENANCE, samples=100, extra=[Figure(extra, "a gallery")])
+    names = ("table2.json", "table2.md", "table2.html")
+    before = [(tmp_path / name).read_bytes() for name in names]
+    rewrite_report(tmp_path, "other", 7)
+    assert [(tmp_path / name).read_bytes() for name in names] == before
+    assert "a gallery" in (tmp_path / "table2.md").read_text()
 
 
 def test_a_sweep_with_one_training_and_n_makes_a_report(tmp_path: Path) -> None:

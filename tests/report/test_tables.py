@@ -17,8 +17,7 @@ from multibodies.report.effects import contrasts, effects
 from multibodies.report.grid import grids
 from multibodies.report.records import check_per_image, read_per_image
 from multibodies.report.tables import table2, table_rows
-
-from .synthetic import FLOW, OURS, REPROJECTION, per_image
+from report_samples import FLOW, OURS, REPROJECTION, per_image
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "paper_tables.json").read_text())
 

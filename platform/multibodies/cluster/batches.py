@@ -7,39 +7,33 @@ starts another pass.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import ray.data
 import torch
-from ray.train import DataConfig
 
+from multibodies.cluster import quiet_data
 from multibodies.config import StageConfig
-from multibodies.data.training_rows import Source, batch_of
+from multibodies.data.training_rows import batch_of
 from multibodies.errors import UserError
 from multibodies.training import Batch, epoch_batches
 
-IN_MEMORY = 4 << 30  # bytes up to which every worker holds the dataset whole
 BLOCK_ROWS = 1024  # rows of one piece on its way into memory
 SHUFFLED_BATCHES = 16  # batches among which a streaming worker shuffles
 
 
-def read_source(source: Source, in_memory: bool) -> ray.data.Dataset:
-    """Return the shards as a Ray dataset, read at once if it is to be held in memory.
+def read_shards(paths: Sequence[Path], columns: Sequence[str], in_memory: bool) -> ray.data.Dataset:
+    """Return columns of shards as a Ray dataset, read at once if they are to be held in memory.
 
     Read before the workers start, since workers on every CPU would starve the reads they wait for.
     """
-    columns = source.columns if in_memory else source.columns[1:]
-    paths = [str(path) for path in source.paths]
-    dataset = ray.data.read_parquet(paths, columns=columns, partitioning=None)
-    dataset.context.enable_progress_bars = False
+    quiet_data()
+    files = [str(path) for path in paths]
+    dataset = ray.data.read_parquet(files, columns=list(columns), partitioning=None)
     return dataset.materialize() if in_memory else dataset
-
-
-def data_config(in_memory: bool) -> DataConfig:
-    """Return how workers share a dataset: all of it each, or an equal part each."""
-    return DataConfig(datasets_to_split=[] if in_memory else "all")
 
 
 def collect(shard: ray.data.DataIterator) -> Batch:

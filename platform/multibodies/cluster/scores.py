@@ -1,4 +1,5 @@
-"""Scoring of a sweep's stored hypotheses: alpha chosen on val, then every cell on the test splits, once."""
+"""Scoring of a sweep's stored hypotheses: alpha chosen on val, then every cell on the test splits,
+once."""
 
 from __future__ import annotations
 
@@ -18,9 +19,11 @@ from multibodies.sweep import Plan, Training, choose_flow_weight, mark_done, sta
 
 
 def score_sweep(plan: Plan, run_dir: Path) -> tuple[Plan, dict[str, Any]]:
-    """Choose alpha on val, score all cells, write per_image.parquet and diagnostics.parquet of the run.
+    """Choose alpha on val, score all cells, write per_image.parquet and diagnostics.parquet of the
+    run.
 
-    Returns the plan with the chosen cells and how alpha was chosen. Raises UserError as `score` does.
+    Returns the plan with the chosen cells and how alpha was chosen. Raises UserError as `score`
+    does.
     """
     chosen = choose(plan, run_dir)
     if chosen:
@@ -28,17 +31,22 @@ def score_sweep(plan: Plan, run_dir: Path) -> tuple[Plan, dict[str, Any]]:
     fits = track(plan.trainings, len(plan.trainings), "score the test splits", unit="training")
     parts = [score_training(plan, training, run_dir) for training in fits]
     write_table(run_dir / "per_image.parquet", pa.concat_tables([part.records for part in parts]))
-    write_table(run_dir / "diagnostics.parquet", pa.concat_tables([part.diagnostics for part in parts]))
+    write_table(
+        run_dir / "diagnostics.parquet", pa.concat_tables([part.diagnostics for part in parts])
+    )
     return plan, chosen
 
 
 def choose(plan: Plan, run_dir: Path) -> dict[str, Any]:
-    """Score every candidate flow weight on the val splits and return the best, with all errors in mm."""
+    """Score every candidate flow weight on the val splits and return the best, with all errors in
+    mm."""
     sweep = plan.sweep
     if not sweep.candidates:
         return {}
     tables = []
-    for training in track(plan.trainings, len(plan.trainings), "score the val splits", unit="training"):
+    for training in track(
+        plan.trainings, len(plan.trainings), "score the val splits", unit="training"
+    ):
         out = run_dir / "val" / training.id
         tables.append(_score(training, run_dir, sweep.choose_on, out, sweep.candidates).records)
     val: pd.DataFrame = pa.concat_tables(tables).to_pandas()
@@ -67,7 +75,11 @@ def score_training(plan: Plan, training: Training, run_dir: Path) -> Scores:
 
 
 def _score(
-    training: Training, run_dir: Path, splits: tuple[str, ...], out: Path, weights: tuple[float, ...]
+    training: Training,
+    run_dir: Path,
+    splits: tuple[str, ...],
+    out: Path,
+    weights: tuple[float, ...],
 ) -> Scores:
     return score(
         training.config,

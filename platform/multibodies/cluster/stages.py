@@ -1,4 +1,5 @@
-"""The shared stages of a sweep: dataset, prior, stage 1, cached features. Each is made once and skipped when done."""
+"""The shared stages of a sweep: dataset, prior, stage 1, cached features. Each is made once and
+skipped when done."""
 
 from __future__ import annotations
 
@@ -29,7 +30,9 @@ def run_shared(plan: Plan, run_dir: Path, workers: int, gpus: int) -> None:
     make: dict[str, Callable[[Stage, Path], object]] = {
         "dataset": lambda _, out: prepare(plan.base, out),
         "prior": lambda _, out: fit_prior(plan.base, run_dir / "data", out),
-        "stage1": lambda stage, out: make_stage1(stage, plan.base, run_dir / "data", out, workers, gpus),
+        "stage1": lambda stage, out: make_stage1(
+            stage, plan.base, run_dir / "data", out, workers, gpus
+        ),
         "features": lambda _, out: cache_features(
             plan.base, run_dir / "stage1" / "weights", run_dir / "data", "lab-train", out
         ),
@@ -48,8 +51,11 @@ def once(run_dir: Path, stage: Stage, make: Callable[[Stage, Path], object]) -> 
     mark_done(run_dir, stage, time.monotonic() - started)
 
 
-def make_stage1(stage: Stage, config: Config, data: Path, out: Path, workers: int, gpus: int) -> None:
-    """Take the shipped stage 1, or train it: long ones on fresh images, short ones on the shards."""
+def make_stage1(
+    stage: Stage, config: Config, data: Path, out: Path, workers: int, gpus: int
+) -> None:
+    """Take the shipped stage 1, or train it: long ones on fresh images, short ones on the
+    shards."""
     if stage.kind == "stage1-shipped":
         take_shipped(config, out / "weights")
     elif config.profile == "embedded":

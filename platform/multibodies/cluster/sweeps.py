@@ -66,14 +66,18 @@ def run_sweep(plan: Plan, run_dir: str | Path, how: How | None = None) -> str:
         provenance = provenance_of(plan, run_dir, chosen)
         timings = write_timings(run_dir, plan)
         provenance["seconds"] = {**timings, "this command": round(time.time() - started, 1)}
-        page = write_results(plan, run_dir, provenance)
+        page = write_results(plan, run_dir, provenance, [])
         log_results(tracker, parent, plan, run_dir, tags_of(plan, run_dir))
     return summary.show(page)
 
 
 def run_trainings(plan: Plan, run_dir: Path, how: How, tracker: Tracker) -> None:
     """Run the trainings and inferences that are not done, side by side."""
-    todo = [t for t in plan.trainings if not (is_done(run_dir, t.stage) and is_done(run_dir, t.inference))]
+    todo = [
+        t
+        for t in plan.trainings
+        if not (is_done(run_dir, t.stage) and is_done(run_dir, t.inference))
+    ]
     if not todo:
         return
     rows = run_dir / ("features" if plan.base.model.freeze_trunk else "data")
@@ -89,7 +93,8 @@ def run_trainings(plan: Plan, run_dir: Path, how: How, tracker: Tracker) -> None
 
 @contextmanager
 def shown(plan: Plan, todo: list[Training], run_dir: Path, tracker: Tracker) -> Iterator[None]:
-    """Follow the trainings' journals: one bar over all their steps, curves in the cells' MLflow runs."""
+    """Follow the trainings' journals: one bar over all their steps, curves in the cells' MLflow
+    runs."""
     steps = sum(training.config.stage2.steps for training in todo)
     lock = threading.Lock()
     with ExitStack() as stack:

@@ -1,26 +1,20 @@
-"""Training under Ray Train: training.py's loop with workers, Ray Data, checkpoints and restarts.
-
-A run's folder holds recipe.json, train.jsonl, ray/NAME/ (Ray's storage), weights/ and, at the end,
-finished.json. A killed worker restarts from the last registered checkpoint; a killed driver goes on
-when called again.
-"""
+"""The regressor's training under Ray Train: training.py's loop with workers, Ray Data, restarts."""
 
 from __future__ import annotations
 
 from contextlib import nullcontext
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import ray.train
 import torch
-from ray.train import Checkpoint, CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
-from ray.train.torch import TorchTrainer, get_device, prepare_model
+from ray.train import Checkpoint
+from ray.train.torch import get_device, prepare_model
 
-from multibodies import fitting, runs, states
-from multibodies.cluster import batches, connect, snapshots
+from multibodies import fitting, runs
+from multibodies.cluster import batches, groups
+from multibodies.cluster.groups import Execution, Run
 from multibodies.config import Config
 from multibodies.data.training_rows import Source, open_source
 from multibodies.errors import UserError
@@ -28,23 +22,7 @@ from multibodies.fitting import StageName, Task
 from multibodies.recorder import OnReport, Recorder, shown
 from multibodies.training import Forward, TrainingState, train
 
-MAX_FAILURES = 3
-STORAGE = "ray"
-
-
-@dataclass(frozen=True)
-class Execution:
-    """How a task runs; none of it bears on the result beyond rounding.
-
-    cpus: CPUs and torch threads of each worker; gpus: of each worker; in_memory: bytes up to which
-    every worker holds the whole dataset; callbacks: Ray Train's, such as Tune's.
-    """
-
-    workers: int = 1
-    gpus: int = 0
-    cpus: int = 1
-    in_memory: int = batches.IN_MEMORY
-    callbacks: tuple[Any, ...] = ()
+__all__ = ["Execution", "fit"]
 
 
 def fit(
@@ -103,46 +81,16 @@ def check_shares(task: Task, source: Source, workers: int) -> None:
 def run(
     task: Task, name: str, source: Source, recipe: dict[str, Any], execution: Execution
 ) -> Checkpoint:
-    """Run the worker group until the last step; return the last checkpoint."""
-    connect()
+    """Run the workers until the last step; return the last checkpoint."""
     in_memory = source.size <= execution.in_memory
-    storage = task.out / STORAGE
-    settings = {
-        "task": task,
-        "recipe": recipe,
-        "in_memory": in_memory,
-        "threads": execution.cpus,
-        "fallback": snapshots.repair(storage / name),
-    }
-    trainer = TorchTrainer(
-        work,
-        train_loop_config=settings,
-        scaling_config=scaling(execution, in_memory),
-        run_config=RunConfig(
-            name=name,
-            storage_path=str(storage),
-            failure_config=FailureConfig(max_failures=MAX_FAILURES),
-            checkpoint_config=CheckpointConfig(num_to_keep=2),
-            callbacks=list(execution.callbacks),
-        ),
-        datasets={"train": batches.read_source(source, in_memory)},
-        dataset_config=batches.data_config(in_memory),
-    )
-    checkpoint = trainer.fit().checkpoint
-    assert checkpoint is not None, "the last step always reports a checkpoint"
-    return checkpoint
+    columns = source.columns if in_memory else source.columns[1:]
 
+    def read() -> dict[str, ray.data.Dataset]:
+        return {"train": batches.read_shards(source.paths, columns, in_memory)}
 
-def scaling(execution: Execution, in_memory: bool) -> ScalingConfig:
-    """Return what the workers hold; beside streamed reads, half a CPU less."""
-    resources: dict[str, float] = {"CPU": execution.cpus - (0.0 if in_memory else 0.5)}
-    if execution.gpus:
-        resources["GPU"] = execution.gpus
-    return ScalingConfig(
-        num_workers=execution.workers,
-        use_gpu=execution.gpus > 0,
-        resources_per_worker=resources,
-    )
+    settings = {"task": task, "recipe": recipe, "in_memory": in_memory}
+    this = Run(name, task.out, task.settings.steps)
+    return groups.run_group(this, work, settings, read, execution, in_memory=in_memory)
 
 
 def work(settings: dict[str, Any]) -> None:
@@ -154,53 +102,27 @@ def work(settings: dict[str, Any]) -> None:
     device = get_device()
     state = fitting.build_state(task)
     state.model.to(device)
-    resume(state, settings["fallback"])
+    with groups.resumed_from(settings["fallback"]) as folder:
+        if folder is not None:
+            fitting.load(folder, state)
     journal = runs.Journal(task.out / runs.JOURNAL, state.step) if rank == 0 else None
-    recorder = Recorder(task.settings, journal, partial(mean_over_workers, world, device))
+    stage = task.settings
+    average = partial(groups.mean_over_workers, device=device)
+    recorder = Recorder(stage.steps, stage.checkpoint_every, journal, average)
     shard = ray.train.get_dataset_shard("train")
     train(
         state,
         prepare_model(Forward(state.model), parallel_strategy_kwargs={"static_graph": True}),
         fitting.objective_of(task).to(device),
-        batches.for_worker(shard, task.settings, settings["in_memory"], rank, world, device),
-        task.settings,
+        batches.for_worker(shard, stage, settings["in_memory"], rank, world, device),
+        stage,
         recorder,
-        partial(report, settings["recipe"], recorder, rank),
+        partial(report, settings["recipe"], recorder),
         rank,
     )
 
 
-def resume(state: TrainingState, fallback: Path | None) -> None:
-    """Put the last registered checkpoint, or else the fallback, into a freshly built state."""
-    checkpoint = ray.train.get_checkpoint()
-    if checkpoint is not None:
-        with checkpoint.as_directory() as folder:
-            states.load_state(Path(folder), state)
-    elif fallback is not None:
-        states.load_state(fallback, state)
-
-
-def report(recipe: dict[str, Any], recorder: Recorder, rank: int, state: TrainingState) -> None:
-    """Report the last window's means; the first worker adds the checkpoint.
-
-    Its name is its step, so that a step done again overwrites what a killed worker left.
-    """
-    name, metrics = states.name_of(state.step), {"step": state.step, **recorder.last}
-    if rank:
-        ray.train.report(metrics, checkpoint_dir_name=name)
-        return
-    with TemporaryDirectory() as folder:
-        states.save_state(Path(folder), state, recipe)
-        checkpoint = Checkpoint.from_directory(folder)
-        ray.train.report(metrics, checkpoint, checkpoint_dir_name=name)
-
-
-def mean_over_workers(
-    world: int, device: torch.device, metrics: dict[str, float]
-) -> dict[str, float]:
-    """Average each metric over the workers, which all call this with the same names."""
-    if world == 1:
-        return metrics
-    means = torch.tensor(list(metrics.values()), dtype=torch.float64, device=device)
-    torch.distributed.all_reduce(means)
-    return dict(zip(metrics, (means / world).tolist(), strict=True))
+def report(recipe: dict[str, Any], recorder: Recorder, state: TrainingState) -> None:
+    """Report the last window's means with a checkpoint."""
+    save = partial(fitting.save, state=state, recipe=recipe)
+    groups.report(state.step, recorder.last, save)

@@ -1,6 +1,7 @@
 """The trainings of a sweep under Ray Tune: each trial drives a Ray Train run and its inference.
 
-Trials hold no CPU of their own: their Train workers do. A trial that was killed goes on from its Train run's last
+Trials hold no CPU of their own: their Train workers do. A trial that was killed goes on from its
+Train run's last
 checkpoint when the sweep is run again, since that run's name and folder are the training's.
 """
 
@@ -57,9 +58,9 @@ def task_of(training: Training, run_dir: Path, rows: Path, workers: int, gpus: i
     )
 
 
-def trial(settings: dict[str, TrialTask]) -> None:
+def trial(settings: dict[str, str], tasks: dict[str, TrialTask]) -> None:
     """Train stage 2 and infer its hypotheses; both skip what is done."""
-    task = settings["task"]
+    task = tasks[settings["id"]]
     execution = Execution(task.workers, task.gpus, callbacks=(TuneReportCallback(),))
     weights = fit(
         task.config,
@@ -86,7 +87,8 @@ def trial(settings: dict[str, TrialTask]) -> None:
 def run_trials(tasks: Sequence[TrialTask], storage: Path) -> None:
     """Run trials side by side as the cluster's CPUs (or GPUs) allow.
 
-    Raises UserError where a trial failed because of something a user can mend; else RuntimeError naming the trial.
+    Raises UserError where a trial failed because of something a user can mend; else RuntimeError
+    naming the trial.
     """
     connect()
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
@@ -95,12 +97,15 @@ def run_trials(tasks: Sequence[TrialTask], storage: Path) -> None:
     unit, held = ("GPU", first.workers * first.gpus) if first.gpus else ("CPU", first.workers)
     at_once = max(1, int(ray.cluster_resources().get(unit, 1)) // held)
     tuner = tune.Tuner(
-        tune.with_resources(trial, {"memory": 1 << 20}),
-        param_space={"task": tune.grid_search(list(tasks))},
+        tune.with_resources(
+            tune.with_parameters(trial, tasks={task.id: task for task in tasks}),
+            {"memory": 1 << 20},
+        ),
+        param_space={"id": tune.grid_search([task.id for task in tasks])},
         tune_config=tune.TuneConfig(
             max_concurrent_trials=at_once,
-            trial_name_creator=lambda t: t.config["task"].id,
-            trial_dirname_creator=lambda t: t.config["task"].id,
+            trial_name_creator=lambda t: t.config["id"],
+            trial_dirname_creator=lambda t: t.config["id"],
             metric="total",
             mode="min",
         ),

@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=Path, default=Path("runs/predict"), help="the folder of results"
     )
-    parser.add_argument("--run", dest="sweep_run", type=Path, default=Path("runs/table2"))
+    parser.add_argument("--run", dest="run_dir", type=Path, default=Path("runs/table2"))
     parser.add_argument(
         "--checkpoint", type=Path, help="weights (default: the run's last training)"
     )
@@ -54,9 +54,9 @@ def run(args: argparse.Namespace) -> None:
     """Predict and say where picture and numbers are."""
     from multibodies.predict import predict
 
-    plan = _plan_of(args.sweep_run)
-    checkpoint = args.checkpoint or _last_training(args.sweep_run)
-    prior = args.prior or args.sweep_run / "prior" / "weights"
+    plan = _plan_of(args.run_dir)
+    checkpoint = args.checkpoint or _last_training(args.run_dir)
+    prior = args.prior or args.run_dir / "prior" / "weights"
     size = args.image_size or plan.get("data", {}).get("image_size")
     picture, numbers = predict(
         args.image,
@@ -72,20 +72,20 @@ def run(args: argparse.Namespace) -> None:
     print(f"{picture}\n{numbers}\nby {checkpoint}, trained on synthetic images only")
 
 
-def _plan_of(sweep_run: Path) -> dict[str, Any]:
+def _plan_of(run_dir: Path) -> dict[str, Any]:
     """Return the settings a sweep ran with; none where there is no such run."""
     from multibodies.runs import read_record
     from multibodies.sweep.state import PLAN_FILE
 
-    path = sweep_run / PLAN_FILE
+    path = run_dir / PLAN_FILE
     config: dict[str, Any] = read_record(path)["config"] if path.exists() else {}
     return config
 
 
-def _last_training(sweep_run: Path) -> Path:
-    found = sorted(sweep_run.glob("cells/*/weights"))
+def _last_training(run_dir: Path) -> Path:
+    found = sorted(run_dir.glob("cells/*/weights"))
     if not found:
         raise UserError(
-            f"{sweep_run}: no trained network; run `make table2`, or name weights by --checkpoint"
+            f"{run_dir}: no trained network; run `make table2`, or name weights by --checkpoint"
         )
     return found[-1]

@@ -12,7 +12,9 @@ HELP = "the MLflow UI on a finished run"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    parser.add_argument("run", type=Path, help="a sweep's folder, such as runs/table2")
+    parser.add_argument(
+        "run_dir", metavar="RUN", type=Path, help="a sweep's folder, such as runs/table2"
+    )
     parser.add_argument("--port", type=common.positive, default=5000, help="(default: %(default)s)")
 
 
@@ -20,8 +22,8 @@ def run(args: argparse.Namespace) -> None:
     """Serve until interrupted."""
     from multibodies.tracking_server import DATABASE, tracking_server
 
-    common.existing(args.run / DATABASE, "MLflow store", "run `multibodies sweep` first")
-    with tracking_server(args.run, args.port) as server:
+    common.existing(args.run_dir / DATABASE, "MLflow store", "run `multibodies sweep` first")
+    with tracking_server(args.run_dir, args.port) as server:
         print(f"MLflow on {server.uri}; end it with Ctrl-C", flush=True)
         try:
             server.process.wait()

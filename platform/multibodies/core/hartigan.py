@@ -1,8 +1,8 @@
-"""Weighted K-means in Gram space for many small problems at once: k-means++ seeds, then Hartigan's single-point moves.
+"""Weighted K-means in Gram space, many small problems at once: k-means++, then single-point moves.
 
-Legend: B image, R restart, P = B * R problem (image-major), Q some of the problems, M hypothesis (a point), N cluster.
-Everything comes from an image's Gram matrix G = X X^T, so a centre is never formed: with S_km = sum_{i in k} w_i G_im,
-W_k = sum_{i in k} w_i and Z_k = |sum_{i in k} w_i x_i|^2,
+Legend: B image, R restart, P = B * R problem (image-major), Q some of the problems, M hypothesis (a
+point), N cluster. Everything comes from an image's Gram matrix G = X X^T, so a centre is never
+formed. With S_km = sum_{i in k} w_i G_im, W_k = sum_{i in k} w_i, Z_k = |sum_{i in k} w_i x_i|^2:
 
     |x_m - c_k|^2 = G_mm - 2 S_km / W_k + Z_k / W_k^2.
 
@@ -16,7 +16,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-TOLERANCE = 1e-9  # a move must lower the energy by this share of the weighted scatter: above rounding
+TOLERANCE = (
+    1e-9  # a move must lower the energy by this share of the weighted scatter: above rounding
+)
 
 
 class Problems(NamedTuple):
@@ -39,7 +41,7 @@ class State(NamedTuple):
     cross: Tensor  # [P, N, M] S
     square: Tensor  # [P, N] Z
     mass: Tensor  # [P, N] W
-    count: Tensor  # [P, N] members
+    members: Tensor  # [P, N] their number
 
     def of(self, who: Tensor) -> State:
         """Return a copy for the problems who [Q]."""
@@ -56,7 +58,7 @@ def make_problems(points: Tensor, weights: Tensor, restarts: int) -> Problems:
 
 
 def uniform_table(restarts: int, n: int, seed: int) -> Tensor:
-    """Return the uniform numbers [R, N] of k-means++: one table for every image, so that batches do not matter.
+    """Return the uniform numbers [R, N] of k-means++, one table for every image.
 
     Row 0 is -1: `seed_clusters` takes the farthest points there.
     """
@@ -67,7 +69,7 @@ def uniform_table(restarts: int, n: int, seed: int) -> Tensor:
 
 
 def _pick(score: Tensor, taken: Tensor, uniform: Tensor) -> Tensor:
-    """Choose an untaken point [P]: by the chances score [P, M], or the largest score where uniform [P] is negative."""
+    """Choose an untaken point [P] by the chances score [P, M]; the best where uniform [P] < 0."""
     score = score.masked_fill(taken, 0.0)
     nothing = score.sum(1, keepdim=True) <= 0  # only duplicates are left: any untaken point
     score = torch.where(nothing, (~taken).to(score), score)
@@ -77,18 +79,20 @@ def _pick(score: Tensor, taken: Tensor, uniform: Tensor) -> Tensor:
 
 
 def seed_clusters(problems: Problems, uniform: Tensor) -> Tensor:
-    """Choose N distinct points as seeds, give every point to its nearest seed; uniform [P, N] -> labels [P, M].
+    """Choose N distinct seeds, give every point to the nearest: uniform [P, N] -> labels [P, M].
 
-    k-means++ (Arthur and Vassilvitskii 2007) with the chances w_m * (squared distance to the nearest seed); where
-    uniform is negative, the point with the largest such product (weighted farthest point). A seed keeps its own point,
-    so that no cluster starts empty even among duplicates.
+    k-means++ (Arthur and Vassilvitskii 2007) with the chances w_m * (squared distance to the
+    nearest seed); where uniform is negative, the point with the largest such product (weighted
+    farthest point). A seed keeps its own point: no cluster starts empty, even among duplicates.
     """
     row = torch.arange(len(uniform), device=uniform.device)
-    distance, label = torch.ones_like(problems.radius), torch.zeros_like(problems.radius, dtype=torch.long)
+    distance = torch.ones_like(problems.radius)
+    label = torch.zeros_like(distance, dtype=torch.long)
     taken = torch.zeros_like(distance, dtype=torch.bool)
     for k in range(uniform.shape[1]):
         seed = _pick(problems.weights * distance, taken, uniform[:, k])
-        new = problems.radius + problems.radius[row, seed][:, None] - 2 * problems.gram[problems.image, seed]
+        product = problems.gram[problems.image, seed]
+        new = problems.radius + problems.radius[row, seed][:, None] - 2 * product
         closer = (new < distance) & ~taken if k else torch.ones_like(taken)
         closer[row, seed] = taken[row, seed] = True
         label = label.masked_fill(closer, k)
@@ -102,12 +106,14 @@ def describe(problems: Problems, label: Tensor, n: int) -> State:
     member.scatter_(1, label[:, None], 1.0)
     count = member.sum(2)
     weighted = member.mul_(problems.weights[:, None])
-    cross = (weighted.view(len(problems.gram), -1, label.shape[1]) @ problems.gram).view_as(weighted)
+    cross = (weighted.view(len(problems.gram), -1, label.shape[1]) @ problems.gram).view_as(
+        weighted
+    )
     return State(label, cross, (cross * weighted).sum(2), weighted.sum(2), count)
 
 
 def _additions(problems: Problems, state: State, who: Tensor, cluster: Tensor) -> Tensor:
-    """Return W / (W + w_m) |x_m - c|^2 [Q, M] for one cluster [Q] of the problems who [Q]; infinite for its members."""
+    """W / (W + w_m) |x_m - c|^2 [Q, M] of a cluster [Q] of problems who [Q]; inf for members."""
     mass = state.mass[who, cluster][:, None]
     square = state.square[who, cluster][:, None] / mass**2
     distance = state.cross[who, cluster] * (-2 / mass) + square + problems.radius[who]
@@ -116,12 +122,13 @@ def _additions(problems: Problems, state: State, who: Tensor, cluster: Tensor) -
 
 
 def _removals(problems: Problems, state: State) -> Tensor:
-    """Return W / (W - w_m) |x_m - c|^2 [P, M] for each point's own cluster; 0 for the last member, which stays."""
-    mass, square, count = (t.gather(1, state.label) for t in (state.mass, state.square, state.count))
-    cross = state.cross.gather(1, state.label[:, None])[:, 0]
+    """W / (W - w_m) |x_m - c|^2 [P, M] of each point's own cluster; 0 for a last member."""
+    own = state.label
+    mass, square = state.mass.gather(1, own), state.square.gather(1, own)
+    cross = state.cross.gather(1, own[:, None])[:, 0]
     distance = problems.radius - 2 * cross / mass + square / mass**2
-    rest = torch.where(count > 1, mass - problems.weights, torch.inf)
-    return distance * mass / rest
+    last = state.members.gather(1, own) <= 1
+    return distance * mass / (mass - problems.weights).masked_fill(last, torch.inf)
 
 
 def _move(problems: Problems, state: State, who: Tensor, point: Tensor, target: Tensor) -> None:
@@ -133,7 +140,7 @@ def _move(problems: Problems, state: State, who: Tensor, point: Tensor, target: 
         state.square[who, cluster] += 2 * sign * weight * state.cross[who, cluster, point] + own
         state.cross[who, cluster] += sign * row
         state.mass[who, cluster] += sign * weight
-        state.count[who, cluster] += sign
+        state.members[who, cluster] += sign
     state.label[who, point] = target
 
 
@@ -145,21 +152,25 @@ def _best_moves(problems: Problems, state: State, added: Tensor) -> tuple[Tensor
 
 
 def hartigan(problems: Problems, label: Tensor, n: int, moves: int) -> tuple[Tensor, Tensor]:
-    """Take the best single-point move of each problem until none is left (Hartigan 1975); return labels and energies.
+    """Take each problem's best single-point move until none is left (Hartigan 1975).
 
-    Moving x from cluster a to b changes the energy by w * (W_b / (W_b + w) |x - c_b|^2 - W_a / (W_a - w) |x - c_a|^2).
-    Only a fall is taken and the last member of a cluster stays, so the energy never rises and no cluster becomes empty.
-    label [P, M] -> [P, M] and [P]. At most `moves` per problem; problems that are done leave once they are the majority.
+    Moving x from cluster a to b changes the energy (eq. 3) by
+
+        w * (W_b / (W_b + w) |x - c_b|^2 - W_a / (W_a - w) |x - c_a|^2).
+
+    Only a fall is taken and a cluster's last member stays: the energy never rises, no cluster
+    becomes empty. At most `moves` per problem. label [P, M] -> labels [P, M] and energies [P].
     """
     rows = torch.arange(len(label), device=label.device)
     state = describe(problems, label.clone(), n)
-    added = torch.stack([_additions(problems, state, rows, torch.full_like(rows, k)) for k in range(n)], 1)
+    clusters = (torch.full_like(rows, k) for k in range(n))
+    added = torch.stack([_additions(problems, state, rows, k) for k in clusters], 1)  # [P, N, M]
     scatter = (problems.weights * problems.radius).sum(1)
     label, energy = label.clone(), scatter - (state.square / state.mass).sum(1)
     for _ in range(moves if n > 1 else 0):
         fall, point, target = _best_moves(problems, state, added)
         who = (fall > TOLERANCE * scatter[rows]).nonzero()[:, 0]
-        if 2 * len(who) < len(rows):
+        if 2 * len(who) < len(rows):  # most are done: go on without them
             rows, problems, state, added = rows[who], problems.of(who), state.of(who), added[who]
             fall, point, target = fall[who], point[who], target[who]
             who = torch.arange(len(who), device=who.device)

@@ -1,7 +1,10 @@
-"""The losses of 3D Multi-bodies, equations 1 and 5 to 8: one function per formula, one value per image.
+"""The losses of 3D Multi-bodies, equations 1 and 5 to 8: one function per formula, one value per
+image.
 
-Shapes: B image, M hypothesis, K joint, V vertex. Metres in space, [-1, 1] across the crop in the image.
-No function averages over B: the caller does. Norms are Euclidean over everything a formula sums up, as written;
+Shapes: B image, M hypothesis, K joint, V vertex. Metres in space, [-1, 1] across the crop in the
+image.
+No function averages over B: the caller does. Norms are Euclidean over everything a formula sums up,
+as written;
 what an image lacks (confidence or visibility 0) is masked and has exactly no gradient.
 """
 
@@ -23,7 +26,7 @@ def joint_distance(joints: Tensor, truth: Tensor, confidence: Tensor) -> Tensor:
 
     joints [B, M, K, 3], truth [B, K, 3], confidence [B, K] in {0, 1} -> [B, M].
     """
-    b, m, k, _ = joints.shape
+    b, _, k, _ = joints.shape
     check("truth", truth, (b, k, 3))
     check("confidence", confidence, (b, k))
     return vector_norm((joints - truth[:, None]) * confidence[:, None, :, None], dim=(-2, -1))
@@ -39,11 +42,12 @@ def best_of_m(distance: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def reprojection_distance(points: Tensor, keypoints: Tensor) -> Tensor:
-    """Distances ||Y - pi_t(X^m)|| over visible keypoints: eq. 5 before its sum over m, and L_rb of eq. 7.
+    """Distances ||Y - pi_t(X^m)|| over visible keypoints: eq. 5 before its sum over m, and L_rb of
+    eq. 7.
 
     points [B, M, K, 2], keypoints [B, K, 3] as (x, y, visible) -> [B, M].
     """
-    b, m, k, _ = points.shape
+    b, _, k, _ = points.shape
     check("keypoints", keypoints, (b, k, 3))
     seen = keypoints[:, None, :, 2:] > 0
     difference = torch.where(seen, points - keypoints[:, None, :, :2], 0.0)
@@ -59,7 +63,8 @@ def hypothesis_reprojection(distance: Tensor, reduction: str = "sum") -> Tensor:
 
 
 def theta_loss(rotations: Tensor, truth: Tensor) -> Tensor:
-    """Equation 6, left: ||theta - theta^||, taken between rotation matrices as HMR, SPIN and the released code do.
+    """Equation 6, left: ||theta - theta^||, taken between rotation matrices as HMR, SPIN and the
+    released code do.
 
     rotations, truth [B, 24, 3, 3] -> [B]. Axis-angle vectors would jump at pi.
     """
@@ -70,7 +75,8 @@ def theta_loss(rotations: Tensor, truth: Tensor) -> Tensor:
 def vertices_loss(vertices: Tensor, truth: Tensor, full: int | None = None) -> Tensor:
     """Equation 6, right: ||S(theta, beta, gamma) - S(theta^, beta^, gamma^)||, metres.
 
-    vertices, truth [B, V, 3] -> [B]. Of a sample of a mesh's vertices the norm is scaled to all `full` of them.
+    vertices, truth [B, V, 3] -> [B]. Of a sample of a mesh's vertices the norm is scaled to all
+    `full` of them.
     """
     check("truth", truth, tuple(vertices.shape))
     scale = 1.0 if full is None else (full / vertices.shape[1]) ** 0.5
@@ -84,9 +90,11 @@ def beta_loss(beta: Tensor, truth: Tensor) -> Tensor:
 
 
 def heatmap_loss(logits: Tensor, keypoints: Tensor) -> Tensor:
-    """Ours: cross-entropy of each keypoint's heat map against the bilinear cells around its true position.
+    """Ours: cross-entropy of each keypoint's heat map against the bilinear cells around its true
+    position.
 
-    logits [B, K, h, w], keypoints [B, K, 3] in [-1, 1] -> [B], the mean over visible keypoints inside the crop.
+    logits [B, K, h, w], keypoints [B, K, 3] in [-1, 1] -> [B], the mean over visible keypoints
+    inside the crop.
     """
     b, k, h, w = logits.shape
     check("keypoints", keypoints, (b, k, 3))

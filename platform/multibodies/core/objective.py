@@ -1,6 +1,7 @@
 """The training objective of one batch: hypotheses and labels in, eq. 8 out.
 
-Shapes: B image, M hypothesis, K = 24 joints (j24, centred on the mid-hip), V vertex. Metres; [-1, 1] across the crop.
+Shapes: B image, M hypothesis, K = 24 joints (j24, centred on the mid-hip), V vertex. Metres; [-1,
+1] across the crop.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ TERMS = ("ri", "best", "theta", "beta", "vertices", "rb", "heatmap")
 class Labels(NamedTuple):
     """What is known of each image; has_3d and has_smpl [B] in {0, 1} say which of it is.
 
-    keypoints [B, K, 3] (x, y, visible), joints [B, K, 4] (x, y, z, confidence), theta [B, 24, 3], beta [B, 10].
+    keypoints [B, K, 3] (x, y, visible), joints [B, K, 4] (x, y, z, confidence), theta [B, 24, 3],
+    beta [B, 10].
     """
 
     keypoints: Tensor
@@ -36,7 +38,8 @@ class Labels(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """total [B] of eq. 8, its terms (unweighted) name -> [B], the best index m* [B], eq. 1's distances [B, M]."""
+    """total [B] of eq. 8, its terms (unweighted) name -> [B], the best index m* [B], eq. 1's
+    distances [B, M]."""
 
     total: Tensor
     terms: dict[str, Tensor]
@@ -45,9 +48,12 @@ class Outcome(NamedTuple):
 
 
 class Objective(nn.Module):
-    """Equation 8 over a batch. Every hypothesis costs joints only; vertices are posed for the best one."""
+    """Equation 8 over a batch. Every hypothesis costs joints only; vertices are posed for the best
+    one."""
 
-    def __init__(self, joints: JointBody, vertices: VertexBody, weights: dict[str, float], ri_reduction: str) -> None:
+    def __init__(
+        self, joints: JointBody, vertices: VertexBody, weights: dict[str, float], ri_reduction: str
+    ) -> None:
         super().__init__()
         self.joints, self.vertices = joints, vertices
         self.weights, self.ri_reduction = weights, ri_reduction
@@ -61,7 +67,9 @@ class Objective(nn.Module):
         """Return eq. 8's value and terms per image."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and self.weights["ri"] > 0):
             joints = self.skeletons(hypotheses.rotations, hypotheses.beta)
-            reprojection = losses.reprojection_distance(project(joints, hypotheses.camera), labels.keypoints)
+            reprojection = losses.reprojection_distance(
+                project(joints, hypotheses.camera), labels.keypoints
+            )
         confidence = labels.joints[..., 3] * labels.has_3d[:, None]
         truth = centre_on_mid_hips(labels.joints[..., :3])
         distance = losses.joint_distance(centre_on_mid_hips(joints.detach()), truth, confidence)
@@ -85,7 +93,9 @@ class Objective(nn.Module):
         smpl = {
             "theta": losses.theta_loss(rotations, target),
             "beta": losses.beta_loss(beta, labels.beta),
-            "vertices": losses.vertices_loss(self.vertices(rotations, beta), vertices, self.vertices.full),
+            "vertices": losses.vertices_loss(
+                self.vertices(rotations, beta), vertices, self.vertices.full
+            ),
         }
         return {
             "best": losses.joint_distance(centre_on_mid_hips(joints), truth, confidence)[:, 0],
@@ -95,14 +105,17 @@ class Objective(nn.Module):
 
 
 def choose(distance: Tensor, reprojection: Tensor, has_3d: Tensor) -> Tensor:
-    """Return m* [B]: eq. 1's argmin, or, for an image without 3D, the hypothesis that reprojects best."""
+    """Return m* [B]: eq. 1's argmin, or, for an image without 3D, the hypothesis that reprojects
+    best."""
     return torch.where(has_3d > 0, distance.argmin(1), reprojection.argmin(1))
 
 
 def pick(hypotheses: Hypotheses, index: Tensor) -> Hypotheses:
     """Return the hypotheses at index [B] as a set of M = 1."""
     rows = torch.arange(len(index), device=index.device)
-    return Hypotheses(*[None if field is None else field[rows, index][:, None] for field in hypotheses[:4]])
+    return Hypotheses(
+        *[None if field is None else field[rows, index][:, None] for field in hypotheses[:4]]
+    )
 
 
 def collapse(outcome: Outcome) -> dict[str, float]:

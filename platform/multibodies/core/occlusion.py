@@ -1,8 +1,9 @@
-"""The paper's synthetic occlusion: hide keypoints by one of four strategies, then crop to what stays visible.
+"""The paper's synthetic occlusion: hide keypoints by one of four strategies, then crop to the rest.
 
-Shapes: B image, K joint (24, the J24 order). Keypoints are [..., 24, 3] = x, y, visible (0 or 1).
-Source: 3D Multi-bodies, supplement B and its footnote 3 (probabilities); which joints make up arms, legs and
-head is read from the released code. There "head" removes the arms; here it removes the head, as the paper says.
+Shapes: B image, K joint (24, the j24 order). Keypoints are [..., 24, 3] = x, y, visible (0 or 1).
+Source: 3D Multi-bodies, supplement B and its footnote 3 (probabilities). Which joints make up arms,
+legs and head is the released code's (src/datasets/base_dataset.py); its "head" removes the arms,
+here it removes the head, as the paper says.
 """
 
 from __future__ import annotations
@@ -35,7 +36,10 @@ def draw_strategy(uniform: Tensor) -> list[str]:
 
 
 def hidden_mask(strategies: Sequence[str]) -> Tensor:
-    """Return bool [B, 24], true where the image's strategy hides the joint. Raises UserError on an unknown name."""
+    """Return bool [B, 24], true where the image's strategy hides the joint.
+
+    Raises UserError on an unknown name.
+    """
     mask = torch.zeros(len(strategies), 24, dtype=torch.bool)
     for row, name in enumerate(strategies):
         if name not in HIDDEN_J24:
@@ -52,10 +56,10 @@ def hide(keypoints: Tensor, strategy: str) -> Tensor:
 
 
 def visible_box(keypoints: Tensor, padding: float) -> tuple[Tensor, Tensor]:
-    """Return the square box around visible keypoints [..., 24, 3]: centre [..., 2], half side [...].
+    """Return the square box around visible keypoints: [..., 24, 3] -> centre [..., 2], half [...].
 
-    half side = max(width, height) / 2 * (1 + 2 * padding): `padding` is a share of the side, added on every side.
-    Raises UserError naming the first row without a finite visible joint.
+    half = max(width, height) / 2 * (1 + 2 * padding): a share of the side, added on every side.
+    Raises UserError naming the first row without a visible joint, or with one that is not finite.
     """
     _check(keypoints)
     seen = keypoints[..., 2:] > 0
@@ -63,7 +67,8 @@ def visible_box(keypoints: Tensor, padding: float) -> tuple[Tensor, Tensor]:
     if bool(bad.any()):
         row = int(bad.reshape(-1).nonzero()[0])
         raise UserError(
-            f"keypoints of row {row}: no visible joint with finite x and y to crop around; drop the row"
+            f"keypoints of row {row}: no visible joint, or one without finite x and y, to crop "
+            "around; drop the row"
         )
     low = torch.where(seen, keypoints[..., :2], torch.inf).amin(-2)
     high = torch.where(seen, keypoints[..., :2], -torch.inf).amax(-2)

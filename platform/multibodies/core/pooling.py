@@ -38,8 +38,10 @@ class AveragePooling(nn.Module):
 class KeypointPooling(nn.Module):
     """The average beside what the image says at each of 24 soft keypoints (ours).
 
-    A top-down pyramid gives one heat map per keypoint on the finest map; its softmax gives the expected
-    position, its peak, and the features under it (integral regression, Sun et al. 2018, with attention).
+    A top-down pyramid gives one heat map per keypoint on the finest map; its softmax gives the
+    expected
+    position, its peak, and the features under it (integral regression, Sun et al. 2018, with
+    attention).
     """
 
     def __init__(self, channels: tuple[int, ...], pyramid: int = 64, sampled: int = 32) -> None:
@@ -68,7 +70,8 @@ class KeypointPooling(nn.Module):
 def grid(height: int, width: int, like: Tensor) -> Tensor:
     """Return the cells' centres [h w, 2] as (x, y) in [-1, 1], row by row."""
     ys, xs = (
-        (torch.arange(n, dtype=like.dtype, device=like.device) * 2 + 1) / n - 1 for n in (height, width)
+        (torch.arange(n, dtype=like.dtype, device=like.device) * 2 + 1) / n - 1
+        for n in (height, width)
     )
     return torch.stack([xs.repeat(height), ys.repeat_interleave(width)], -1)
 

@@ -64,8 +64,9 @@ class Conditioner(nn.Sequential):
     def forward(self, inputs: Tensor, context: None = None) -> Tensor:
         """Map [N, I] -> [N, O]; nflows passes a context, which must be None."""
         assert context is None
-        result: Tensor = super().forward(inputs)
-        return result
+        for layer in self:
+            inputs = layer(inputs)
+        return inputs
 
 
 class FreeAffineCoupling(AffineCouplingTransform):  # type: ignore[misc]  # nflows has no types
@@ -80,7 +81,11 @@ class FreeAffineCoupling(AffineCouplingTransform):  # type: ignore[misc]  # nflo
 
 
 class RealNVP(nn.Module):
-    """A density on R^D: couplings with random permutations between them, base N(0, I)."""
+    """A density on R^D, base N(0, I): couplings after random permutations, each with its mirror.
+
+    Every second coupling sees the coordinates reversed, so each pair transforms all of them. The
+    permutations come from torch's global generator and are part of the state.
+    """
 
     def __init__(self, dimension: int, couplings: int, hidden: int) -> None:
         super().__init__()
@@ -90,8 +95,10 @@ class RealNVP(nn.Module):
             return Conditioner(inputs, outputs, hidden)
 
         layers: list[nn.Module] = []
-        for _ in range(couplings):
-            layers += [Permutation(torch.randperm(dimension)), FreeAffineCoupling(half, net)]
+        for k in range(couplings):
+            reverse = torch.arange(dimension - 1, -1, -1)
+            order = reverse if k % 2 else torch.randperm(dimension)
+            layers += [Permutation(order), FreeAffineCoupling(half, net)]
         self.transform = CompositeTransform(layers)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -106,7 +113,7 @@ class RealNVP(nn.Module):
 
     def log_prob(self, x: Tensor) -> Tensor:
         """log N(f(x); 0, I) + log |det df / dx| [N] (eq. 4)."""
-        z, log_det = self(x)
+        z, log_det = self.forward(x)
         return -0.5 * (z.square() + math.log(2 * math.pi)).sum(1) + log_det
 
 
@@ -124,9 +131,9 @@ class SkeletonPrior(nn.Module):
         self.whitening.fit(self._flat(skeletons), self.spec.noise, self.spec.std_floor)
 
     def log_prob(self, skeletons: Tensor) -> Tensor:
-        """Log-density in nats of skeletons [..., K, 3] -> [...]. Raises UserError on other shapes."""
+        """Log-density in nats of skeletons [..., K, 3] -> [...]. Raises UserError."""
         flat = self._flat(skeletons)
-        z, log_det = self.whitening(flat)
+        z, log_det = self.whitening.forward(flat)
         density = self.flow.log_prob(z) + log_det
         return density.reshape(skeletons.shape[:-2])
 
@@ -135,7 +142,7 @@ class SkeletonPrior(nn.Module):
         where = self.whitening.mean
         shape = (n, len(where))
         z = torch.randn(shape, generator=generator, dtype=where.dtype, device=where.device)
-        return self.whitening.inverse(self.flow.inverse(z)).unflatten(1, (-1, 3))
+        return self.whitening.inverse(self.flow.inverse(z)).reshape(n, self.spec.joints, 3)
 
     def _flat(self, skeletons: Tensor) -> Tensor:
         if skeletons.ndim < 2 or skeletons.shape[-2:] != (self.spec.joints, 3):

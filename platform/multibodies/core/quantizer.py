@@ -1,7 +1,7 @@
 """n-quantised best-of-M: from M weighted hypotheses to n outputs (equations 2 and 3).
 
-Legend: B image, M hypothesis, N output (n of the paper), K joint, D dimension, R restart. Metres; energies in m^2.
-Computed in float64; the results have the type of the points.
+Legend: B image, M hypothesis, N output (the paper's n), K joint, D dimension, R restart. Metres;
+energies in m^2. Computed in float64; results have the type of the points.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from torch import Tensor
 from multibodies.core.hartigan import hartigan, make_problems, seed_clusters, uniform_table
 from multibodies.errors import UserError
 
-LEAST_WEIGHT = 1e-8  # of the heaviest: what a hypothesis of weight 0 counts for while clusters form
-TIE = 1e-5  # two hypotheses within this share of the smaller squared distance are equally near
-CHUNK = 2**19  # numbers in the largest intermediate tensor
+LEAST_WEIGHT = 1e-8  # of the mean weight: what a hypothesis of weight 0 counts for in the search
+TIE = 1e-5  # distances that differ by a smaller share of themselves are equal
+CHUNK = 2**19  # numbers in the search's largest tensor: it fits a core's cache
 
 
 class Clusters(NamedTuple):
-    """n clusters per image, the heaviest first (ties: the one with the earliest hypothesis). None is empty."""
+    """n clusters per image, the heaviest first, equal ones by first member; none is empty."""
 
     centroids: Tensor  # [B, N, D] weighted means
     assignment: Tensor  # [B, M] the cluster of each hypothesis
@@ -37,9 +37,10 @@ class Quantised(NamedTuple):
 
 
 def hypothesis_weights(log_density: Tensor, alpha: float) -> Tensor:
-    """Return p(X^m)^alpha / sum_k p(X^k)^alpha, eq. 2 with the flow weight alpha: 1 as written, 0 exactly uniform.
+    """p(X^m)^alpha / sum_k p(X^k)^alpha: eq. 2 with the flow weight alpha, 1 as written, 0 uniform.
 
-    log_density: [B, M] in nats -> [B, M]. Raises UserError on another shape, a non-finite density or alpha < 0.
+    log_density [B, M] in nats -> [B, M]; alpha = 0 gives exactly 1 / M.
+    Raises UserError on another shape, a density that is not finite, or alpha < 0.
     """
     if log_density.ndim != 2 or not log_density.shape[1]:
         raise UserError(f"log_density must have the shape [B, M], got {list(log_density.shape)}")
@@ -48,54 +49,65 @@ def hypothesis_weights(log_density: Tensor, alpha: float) -> Tensor:
     _refuse_non_finite("log_density", log_density)
     if alpha == 0:
         return torch.full_like(log_density, 1 / log_density.shape[1])
-    return torch.softmax(alpha * log_density, dim=1)
+    peak = log_density.amax(1, keepdim=True)  # so that no alpha overflows
+    return torch.softmax(alpha * (log_density - peak), dim=1)
 
 
 def kmeans(
-    points: Tensor, weights: Tensor, n: int, *, restarts: int = 4, iterations: int = 1000, seed: int = 0
+    points: Tensor,
+    weights: Tensor,
+    n: int,
+    *,
+    restarts: int = 4,
+    iterations: int = 1000,
+    seed: int = 0,
 ) -> Clusters:
-    """Minimise E = sum_m w_m min_j |x_m - c_j|^2 (eq. 3) over n centres, for every image by itself.
+    """Minimise E = sum_m w_m min_j |x_m - c_j|^2 (eq. 3) over n centres, image by image.
 
-    points [B, M, D], weights [B, M] >= 0. Restart 0 starts from weighted farthest points, the others from k-means++
-    with the random table of `seed`; each then takes single-point moves until none lowers E (at most `iterations` sweeps;
-    a partition without such a move is also a fixed point of Lloyd's algorithm); the restart with the least E wins. The
-    result for an image does not depend on the other images. n = 1 is the weighted mean. A hypothesis of weight 0 pulls
-    no centre, unless all of its cluster have weight 0: then the centre is their plain mean.
-    Raises UserError when n > M or n < 1, on unequal shapes, non-finite numbers, negative weights or weights all 0.
+    points [B, M, D], weights [B, M] >= 0. Restart 0 starts from weighted farthest points, the
+    others from k-means++ with the random table of `seed`; each takes single-point moves until none
+    lowers E (at most `iterations` an image), which is also a fixed point of Lloyd's iteration; the
+    least E wins. An image's result does not depend on the others. n = 1 is the weighted mean.
+    A hypothesis of weight 0 pulls no centre, unless its whole cluster has weight 0: then the centre
+    is their plain mean.
+    Raises UserError on n > M, n < 1, unequal shapes, numbers that are not finite, negative weights
+    or an image whose weights are all 0.
     """
     _check(points, weights, n, restarts)
-    if not len(points):
-        return Clusters(points[:, :n], weights.long(), weights.sum(1), weights[:, :n])
+    table = uniform_table(restarts, n, seed).to(points.device)
     size = max(1, CHUNK // (restarts * n * points.shape[1]))
-    pairs = zip(points.split(size), weights.split(size), strict=True)
-    parts = [_kmeans_chunk(x.double(), w.double(), uniform_table(restarts, n, seed), iterations) for x, w in pairs]
-    centroids, assignment, energy, mass = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
+    pairs = zip(torch.split(points, size), torch.split(weights, size), strict=True)
+    parts = [_kmeans_chunk(x.double(), w.double(), table, iterations) for x, w in pairs]
+    centroids, assignment, energy, mass = (torch.cat(part) for part in zip(*parts, strict=True))
     return Clusters(centroids.to(points), assignment, energy.to(points), mass.to(points))
 
 
 def cluster_means(values: Tensor, assignment: Tensor, weights: Tensor, n: int) -> Tensor:
-    """Return the weighted mean of any quantity over each cluster, the plain mean where a cluster's weights are all 0.
+    """Weighted mean of any quantity over each cluster; the plain mean where all weights are 0.
 
-    values [B, M, ...], assignment [B, M], weights [B, M] -> [B, N, ...]. A centroid is the mean of the points.
+    values [B, M, ...], assignment [B, M], weights [B, M] -> [B, N, ...]. A centroid is the mean of
+    the points. Raises UserError on unequal shapes.
     """
     if values.shape[:2] != assignment.shape or weights.shape != assignment.shape:
-        raise UserError(f"unequal shapes: values {list(values.shape)}, assignment {list(assignment.shape)}")
-    member = torch.nn.functional.one_hot(assignment, n).mT.double()  # B, N, M
-    share = member * weights[:, None].double()
+        shapes = [list(t.shape) for t in (values, assignment, weights)]
+        raise UserError(f"values, assignment and weights differ in [B, M]: {shapes}")
+    member = torch.nn.functional.one_hot(assignment, n).mT.double()  # [B, N, M]
+    share = member * weights[:, None]
     share = torch.where(share.sum(2, keepdim=True) > 0, share, member)
     share = share / share.sum(2, keepdim=True)
-    means = share @ values.double().flatten(2) if values.ndim > 2 else share @ values.double()[..., None]
-    return means.to(values).reshape(len(values), n, *values.shape[2:])
+    flat = values.double().reshape(*assignment.shape, -1)
+    return (share @ flat).to(values).reshape(len(values), n, *values.shape[2:])
 
 
 def medoids(points: Tensor, assignment: Tensor, centroids: Tensor, weights: Tensor) -> Tensor:
-    """Return the member of each cluster nearest to its centroid (released code); ties: the heavier, then the earlier.
+    """Return each cluster's member nearest to its centroid; ties: the heavier, then the earlier.
 
-    points [B, M, D], assignment [B, M], centroids [B, N, D], weights [B, M] -> indices [B, N].
+    points [B, M, D], assignment [B, M], centroids [B, N, D], weights [B, M] -> indices [B, N]. The
+    released code returns these instead of centroids: a mesh exists for them.
     """
     own = centroids.double().gather(1, assignment[..., None].expand_as(points))
     distance = (points.double() - own).square().sum(2)
-    member = torch.nn.functional.one_hot(assignment, centroids.shape[1]).mT.bool()  # B, N, M
+    member = torch.nn.functional.one_hot(assignment, centroids.shape[1]).mT.bool()  # [B, N, M]
     near = distance[:, None].masked_fill(~member, torch.inf)
     tied = near <= near.amin(2, keepdim=True) * (1 + TIE)
     return weights[:, None].masked_fill(~tied, -1.0).argmax(2)
@@ -111,62 +123,59 @@ def quantise(
     restarts: int = 4,
     seed: int = 0,
 ) -> Quantised:
-    """Quantise M hypotheses to n by their joints and return another quantity of the n representatives.
+    """Quantise M hypotheses to n by their joints; return any quantity of the n representatives.
 
-    features [B, M, K, 3] are what K-means sees, values [B, M, ...] what is returned (the features themselves, evaluation
-    joints, ...): the weighted mean of each cluster ("centroid") or the value of its medoid. Raises as `kmeans`.
+    features [B, M, K, 3] are what K-means sees; values [B, M, ...] what is returned (the features,
+    evaluation joints, ...): each cluster's weighted mean ("centroid") or its medoid's value.
+    Raises UserError as `kmeans`, and on unequal shapes or another representative.
     """
+    if representative not in ("centroid", "medoid"):
+        raise UserError(f"representative must be 'centroid' or 'medoid', got '{representative}'")
     if features.ndim != 4 or values.shape[:2] != features.shape[:2]:
-        raise UserError(f"unequal shapes: features {list(features.shape)}, values {list(values.shape)}")
+        shapes = f"{list(features.shape)} and {list(values.shape)}"
+        raise UserError(f"need features [B, M, K, 3] and values [B, M, ...], got {shapes}")
     points = features.flatten(2)
     clusters = kmeans(points, weights, n, restarts=restarts, seed=seed)
     index = medoids(points, clusters.assignment, clusters.centroids, weights)
     if representative == "centroid":
         return Quantised(cluster_means(values, clusters.assignment, weights, n), clusters, index)
-    if representative != "medoid":
-        raise UserError(f"representative must be 'centroid' or 'medoid', got '{representative}'")
     image = torch.arange(len(values), device=values.device)[:, None]
     return Quantised(values[image, index], clusters, index)
 
 
-def _kmeans_chunk(points: Tensor, weights: Tensor, uniform: Tensor, moves: int) -> Clusters:
-    """`kmeans` of one chunk of images in float64, with the uniform numbers [R, N]."""
-    restarts, n = uniform.shape
-    share = (weights / weights.sum(1, keepdim=True)).clamp(min=LEAST_WEIGHT / points.shape[1])
-    problems = make_problems(points, share, restarts)
-    label = seed_clusters(problems, uniform.to(points.device).repeat(len(points), 1))
+def _kmeans_chunk(points: Tensor, weights: Tensor, table: Tensor, moves: int) -> Clusters:
+    """`kmeans` of some images in float64, with the random numbers [R, N]."""
+    restarts, n = table.shape
+    share = weights / weights.mean(1, keepdim=True)
+    problems = make_problems(points, share.clamp(min=LEAST_WEIGHT), restarts)
+    label = seed_clusters(problems, table.repeat(len(points), 1))
     label, energy = hartigan(problems, label, n, moves)
     best = energy.view(-1, restarts).argmin(1)
-    label = label.view(len(points), restarts, -1)[torch.arange(len(points), device=points.device), best]
-    return _describe(points, weights, _heaviest_first(label, weights, n), n)
+    image = torch.arange(len(points), device=points.device)
+    label = _heaviest_first(label.view(len(points), restarts, -1)[image, best], weights, n)
+    centroids = cluster_means(points, label, weights, n)
+    own = centroids.gather(1, label[..., None].expand_as(points))
+    mass = torch.zeros_like(centroids[..., 0]).scatter_add_(1, label, weights)
+    return Clusters(centroids, label, (weights * (points - own).square().sum(2)).sum(1), mass)
 
 
 def _heaviest_first(label: Tensor, weights: Tensor, n: int) -> Tensor:
-    """Renumber the clusters [B, M] by falling mass; equal masses by their earliest hypothesis."""
-    member = torch.nn.functional.one_hot(label, n)  # B, M, N
-    earliest = member.argmax(1).argsort(1)
-    mass = (member * weights[..., None]).sum(1).gather(1, earliest)
-    order = earliest.gather(1, mass.argsort(dim=1, descending=True, stable=True))
+    """Renumber the clusters of label [B, M] by falling mass, equal masses by first member."""
+    member = torch.nn.functional.one_hot(label, n)  # [B, M, N]
+    order = member.argmax(1).argsort(1)
+    mass = (member * weights[..., None]).sum(1).gather(1, order)
+    order = order.gather(1, mass.argsort(dim=1, descending=True, stable=True))
     return order.argsort(1).gather(1, label)
-
-
-def _describe(points: Tensor, weights: Tensor, label: Tensor, n: int) -> Clusters:
-    """Centroids, energy and masses of the labelled clusters."""
-    centroids = cluster_means(points, label, weights, n)
-    own = centroids.gather(1, label[..., None].expand_as(points))
-    energy = (weights * (points - own).square().sum(2)).sum(1)
-    mass = torch.zeros_like(centroids[..., 0]).scatter_add_(1, label, weights)
-    return Clusters(centroids, label, energy, mass)
 
 
 def _check(points: Tensor, weights: Tensor, n: int, restarts: int) -> None:
     """Refuse what eq. 3 is not defined for."""
-    if points.ndim != 3 or weights.shape != points.shape[:2]:
-        raise UserError(
-            f"K-means needs points [B, M, D] and weights [B, M], got {list(points.shape)} and {list(weights.shape)}"
-        )
-    if not 1 <= n <= points.shape[1]:
-        raise UserError(f"n = {n} outputs of M = {points.shape[1]} hypotheses: choose n from 1 to {points.shape[1]}")
+    if points.ndim != 3 or weights.shape != points.shape[:2] or not len(points):
+        shapes = f"{list(points.shape)} and {list(weights.shape)}"
+        raise UserError(f"K-means needs points [B, M, D] and weights [B, M], got {shapes}")
+    m = points.shape[1]
+    if not 1 <= n <= m:
+        raise UserError(f"n = {n} outputs of M = {m} hypotheses: choose n from 1 to {m}")
     if restarts < 1:
         raise UserError(f"restarts must be at least 1, got {restarts}")
     _refuse_non_finite("points", points.flatten(1))
@@ -177,7 +186,8 @@ def _check(points: Tensor, weights: Tensor, n: int, restarts: int) -> None:
 
 
 def _refuse_non_finite(name: str, values: Tensor) -> None:
-    """Raise UserError naming the first image (row) of [B, ...] that holds a NaN or an infinity."""
-    bad = (~values.isfinite()).any(1).nonzero()
+    """Raise UserError naming the first image of values [B, D] with a NaN or an infinity."""
+    bad = (~values.isfinite().all(1)).nonzero()
     if len(bad):
-        raise UserError(f"{name} of image {int(bad[0])} are not finite: quarantine that image before quantising")
+        image = int(bad[0])
+        raise UserError(f"{name} of image {image} are not finite: quarantine it before quantising")

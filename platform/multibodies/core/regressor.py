@@ -1,6 +1,8 @@
-"""The regressor G(I) = (theta_m, beta_m, gamma_m, t_m), m = 1..M: HMR with a final layer M times larger (section 4).
+"""The regressor G(I) = (theta_m, beta_m, gamma_m, t_m), m = 1..M: HMR with a final layer M times
+larger (section 4).
 
-Shapes: B image, M hypothesis, F features, S side in pixels. theta holds 24 rotations, the first is gamma.
+Shapes: B image, M hypothesis, F features, S side in pixels. theta holds 24 rotations, the first is
+gamma.
 """
 
 from __future__ import annotations
@@ -39,7 +41,8 @@ class RegressorSpec:
 
 
 class Hypotheses(NamedTuple):
-    """M bodies per image: rotations [B, M, 24, 3, 3], beta [B, M, 10], camera (s, tx, ty) [B, M, 3].
+    """M bodies per image: rotations [B, M, 24, 3, 3], beta [B, M, 10], camera (s, tx, ty) [B, M,
+    3].
 
     rotation_6d [B, M, 24, 6] is the raw parameter, heatmaps the pooling's logits or None.
     """
@@ -52,9 +55,11 @@ class Hypotheses(NamedTuple):
 
 
 class Head(nn.Module):
-    """HMR's iterative error feedback over M stacked hypotheses; names fc1, fc2, decpose ... as SPIN's.
+    """HMR's iterative error feedback over M stacked hypotheses; names fc1, fc2, decpose ... as
+    SPIN's.
 
-    With feedback "all" the state read back is every hypothesis' 157 numbers; with "mean", their mean: the same
+    With feedback "all" the state read back is every hypothesis' 157 numbers; with "mean", their
+    mean: the same
     function when all hypotheses agree, and fc1 does not grow with M.
     """
 
@@ -112,10 +117,13 @@ class Head(nn.Module):
         return self.decpose, self.decshape, self.deccam
 
     def _mean_decoder(self) -> tuple[Tensor, Tensor]:
-        """Return the decoders' weight [157, hidden] and bias [157], averaged over the hypotheses."""
+        """Return the decoders' weight [157, hidden] and bias [157], averaged over the
+        hypotheses."""
         m = self.spec.num_hypotheses
         weights = [d.weight.unflatten(0, (m, -1)).mean(0) for d in self._decoders()]
-        return torch.cat(weights), torch.cat([d.bias.unflatten(0, (m, -1)).mean(0) for d in self._decoders()])
+        return torch.cat(weights), torch.cat(
+            [d.bias.unflatten(0, (m, -1)).mean(0) for d in self._decoders()]
+        )
 
 
 class Regressor(nn.Module):
@@ -132,7 +140,8 @@ class Regressor(nn.Module):
 
     def pooled(self, images: Tensor) -> Pooled:
         """Map RGB images [B, 3, S, S] in [0, 1] to features [B, F] and heat maps."""
-        return self.pooling(self.trunk((images - self.mean) / self.std))  # type: ignore[no-any-return]
+        # type: ignore[no-any-return]
+        return self.pooling(self.trunk((images - self.mean) / self.std))
 
     def from_features(self, features: Tensor, heatmaps: Tensor | None = None) -> Hypotheses:
         """Decode features [B, F] into M hypotheses."""
@@ -147,18 +156,23 @@ class Regressor(nn.Module):
 
 
 def mean_state() -> Tensor:
-    """Return HMR's start: identity joints, a root that faces the camera (x right, y down), mean shape, scale 0.9."""
+    """Return HMR's start: identity joints, a root that faces the camera (x right, y down), mean
+    shape, scale 0.9."""
     rotations = torch.eye(3).repeat(24, 1, 1)
     rotations[0] = torch.diag(torch.tensor([1.0, -1.0, -1.0]))
     pose = rotations[..., :2].reshape(24, 6)  # SPIN's x.view(3, 2): rows of the first two columns
     return torch.cat([pose.flatten(), torch.zeros(SHAPE), torch.tensor([0.9, 0.0, 0.0])])
 
 
-def expand(stage1: Regressor, num_hypotheses: int, spread: float, generator: Generator) -> Regressor:
+def expand(
+    stage1: Regressor, num_hypotheses: int, spread: float, generator: Generator
+) -> Regressor:
     """Make the M-hypothesis model that starts as M copies of a one-hypothesis model (appendix D).
 
-    Copies of the decoders' rows differ by Gaussian noise of standard deviation `spread` times the rows' own,
-    without which every copy would receive the same gradient. Raises ValueError if `stage1` has M > 1.
+    Copies of the decoders' rows differ by Gaussian noise of standard deviation `spread` times the
+    rows' own,
+    without which every copy would receive the same gradient. Raises ValueError if `stage1` has M >
+    1.
     """
     if stage1.spec.num_hypotheses != 1:
         raise ValueError(f"stage 1 must have one hypothesis, got {stage1.spec.num_hypotheses}")

@@ -13,12 +13,15 @@ from multibodies.core.joint_body import PosedPoints
 
 
 class VertexBody(nn.Module):
-    """S(theta, beta, gamma) at `sampled` vertices spread evenly over the mesh's order; 0 means all of them.
+    """S(theta, beta, gamma) at `sampled` vertices spread evenly over the mesh's order; 0 means all
+    of them.
 
     A sample is exact at its vertices: each is posed as a regressor row that picks one vertex.
     """
 
-    def __init__(self, arrays: BodyArrays, sampled: int = 0, *, dtype: torch.dtype = torch.float32) -> None:
+    def __init__(
+        self, arrays: BodyArrays, sampled: int = 0, *, dtype: torch.dtype = torch.float32
+    ) -> None:
         super().__init__()
         self.full = len(arrays.v_template)
         count = min(sampled, self.full)

@@ -23,7 +23,7 @@ class Whitening(nn.Module):
         self.register_buffer("std", torch.ones(dimension))
 
     def fit(self, x: Tensor, noise: float, floor: float) -> None:
-        """Set mean(x) and max(sqrt(var(x) + noise^2), floor), x [N, D]: some coordinates never vary.
+        """Set mean(x) and max(sqrt(var(x) + noise^2), floor); x [N, D], whose var may be 0.
 
         Raises UserError on fewer than 2 samples or non-finite numbers.
         """

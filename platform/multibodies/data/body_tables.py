@@ -1,6 +1,7 @@
-"""The sparse tables by which `posing` poses a body. Coordinate c of vertex v is entry v*3+c.
+"""The sparse tables by which `posing` poses a body.
 
-Shapes: V vertex. Index arrays are unsigned: kernels then skip NumPy's wrap-around of negative indices.
+Shapes: V vertex; coordinate c of vertex v is entry v*3+c of a flat array. Index arrays
+are unsigned: kernels then skip NumPy's wrap-around of negative indices.
 """
 
 from __future__ import annotations
@@ -73,7 +74,8 @@ def _regressor(body: BodyArrays) -> tuple[Sparse, Ints]:
 
 def _correctives(body: BodyArrays) -> Sparse:
     blocks = body.posedirs.numpy().reshape(-1, 3, 23, 9).transpose(0, 2, 3, 1)  # [V, 23, 9, 3]
-    pattern = _sparse(blocks.any(axis=(2, 3)).astype(np.float32))
+    used: NDArray[np.bool_] = np.asarray(blocks.any(axis=(2, 3)))
+    pattern = _sparse(used.astype(np.float32))
     vertex = np.repeat(np.arange(len(blocks)), np.diff(pattern.start))
     values = np.ascontiguousarray(blocks[vertex, pattern.columns], np.float32)
     return Sparse(pattern.start, pattern.columns, values)

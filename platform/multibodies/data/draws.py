@@ -1,6 +1,7 @@
-"""Random numbers of the generator: row i of a split gets its own stream, so any chunking gives the same bytes.
+"""Random numbers of the generator: row i of a split has its own stream, whatever the chunking.
 
-Every use of randomness has a named slice of one uniform and one normal vector per row. Shapes: B row.
+Every use of randomness has a named slice of one uniform and one normal vector per row.
+Shapes: B row.
 """
 
 from __future__ import annotations
@@ -14,20 +15,20 @@ Floats = NDArray[np.float64]
 
 ROW_STREAM, SUBJECT_STREAM = 0, 1
 UNIFORM = {
-    "keyframe": 2,  # which, mirrored
-    "mix": 6,  # swap or blend, which part, other keyframe (which, mirrored), which relative, how far
+    "keyframe": 2,  # which of the keyframes and their mirrors
+    "mix": 6,  # swap or blend, which part, other keyframe, spare, which relative, how far
     "noise": 1,
     "subject": 1,
-    "frame": 4,  # fill, truncation: whether, how much, and spare
+    "frame": 4,  # fill, truncation: whether, how much
     "shift": 2,
     "outfit": 12,
     "light": 5,
     "backdrop": 16,
     "boxes": 42,  # 6 x (x, y, width, height, r, g, b)
-    "occluders": 40,  # whether, how many, 3 x (x, y, a, b, angle, shape, r, g, b, cells, amount) and spare
+    "occluders": 40,  # whether, how many, 3 x (x, y, a, b, angle, shape, r, g, b, cells, amount)
     "grain": 4,
     "occlusion": 2,  # whether, strategy
-}
+}  # some are wider than their use
 NORMAL = {"joints": 72, "heading": 1, "pitch": 1, "shift": 2, "light": 1, "tint": 3, "backdrop": 3}
 
 
@@ -39,11 +40,11 @@ def generator(seed: int, split_id: int, stream: int, index: int) -> np.random.Ge
 
 @dataclass(frozen=True)
 class Draws:
-    """All random numbers of B rows: uniform [B, U] in [0, 1), normal [B, N], bits uint64 [B] for hashed noise."""
+    """All random numbers of B rows."""
 
-    uniform: Floats
-    normal: Floats
-    bits: NDArray[np.uint64]
+    uniform: Floats  # [B, U] in [0, 1)
+    normal: Floats  # [B, N]
+    bits: NDArray[np.uint64]  # [B] for hashed noise
 
     def u(self, name: str) -> Floats:
         """Return the uniforms [B, width] of one use."""
@@ -68,11 +69,8 @@ def draw_rows(seed: int, split_id: int, rows: range) -> Draws:
 
 
 def _slices(widths: dict[str, int]) -> dict[str, slice]:
-    ends = np.cumsum(list(widths.values()))
-    return {
-        name: slice(int(end) - width, int(end))
-        for (name, width), end in zip(widths.items(), ends, strict=True)
-    }
+    ends = np.cumsum(list(widths.values())).tolist()
+    return {name: slice(end - widths[name], end) for name, end in zip(widths, ends, strict=True)}
 
 
 _SLICES_U, _SLICES_N = _slices(UNIFORM), _slices(NORMAL)

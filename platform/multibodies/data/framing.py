@@ -1,4 +1,4 @@
-"""Cameras and crops of the generator: where the body stands in the picture, and the paper's re-cropping.
+"""Cameras and crops of the generator: where the body stands, and the paper's re-cropping.
 
 Shapes: B row, K joint. Cameras are SPIN's (s, tx, ty); ndc is [-1, 1] over the crop.
 """
@@ -24,20 +24,20 @@ MIN_KEPT = 4  # fewer joints left inside the frame: nothing is hidden from this 
 
 
 class Frames(NamedTuple):
-    """Views of B rows: camera [B, 3]; keypoints [B, 24, 2] in ndc; hidden bool [B, 24] by the strategy; view [B, 3]
-    = centre and half side in ndc of the uncropped frame; the strategy's name, "none" where nothing was hidden."""
+    """Views of B rows."""
 
-    camera: Floats
-    keypoints: Floats
-    hidden: NDArray[np.bool_]
-    view: Floats
-    strategy: list[str]
+    camera: Floats  # [B, 3]
+    keypoints: Floats  # [B, 24, 2] in ndc of the view
+    hidden: NDArray[np.bool_]  # [B, 24] by the strategy
+    view: Floats  # [B, 3] centre and half side in ndc of the uncropped frame
+    strategy: list[str]  # "none" where nothing was hidden
 
 
 def frame_bodies(bodies: Bodies, draws: Draws, look: Look, clutter: float) -> Floats:
     """Return cameras [B, 3] in which the body fills a share of the crop.
 
-    Above clutter 0.5 up to a quarter of the rows are enlarged by 1.15 to 2 and shifted, so that the frame cuts the body.
+    Above clutter 0.5, up to a quarter of the rows are enlarged by 1.15 to 2 and shifted, so that
+    the frame cuts the body.
     """
     low, high = (bound.astype(np.float64) for bound in _bounds(bodies.vertices))
     extent = (high - low).max(1)
@@ -64,15 +64,21 @@ def whole_frames(bodies: Bodies, camera: Floats) -> Frames:
 
 
 def occlude(frames: Frames, bodies: Bodies, draws: Draws, share: float, padding: float) -> Frames:
-    """Hide joints by the paper's strategies in a share of the rows and crop these to what stays visible."""
-    chosen = draws.u("occlusion")[:, 0] < share
-    strategy = draw_strategy(torch.from_numpy(draws.u("occlusion")[:, 1].copy()))
-    hidden = hidden_mask(strategy).numpy() & chosen[:, None]
-    inside = (np.abs(frames.keypoints) < 1).all(-1)
-    few = (inside & ~hidden).sum(1) < MIN_KEPT
-    hidden[few] = False
-    chosen &= inside.any(1)
-    names = [name if kept else "none" for name, kept in zip(strategy, chosen & ~few, strict=True)]
+    """Hide joints by the paper's strategies in a share of the rows, and crop these to the rest.
+
+    The crop goes around the joints inside the frame that are not hidden. The body is drawn anew in
+    the crop's own camera, so that the labels stay exact.
+    """
+    uniform = draws.u("occlusion")
+    inside = np.all(np.abs(frames.keypoints) < 1, axis=-1)
+    chosen = (uniform[:, 0] < share) & np.any(inside, axis=1)
+    strategy = draw_strategy(torch.from_numpy(uniform[:, 1].copy()))
+    hidden: NDArray[np.bool_] = hidden_mask(strategy).numpy() & chosen[:, None]
+    hidden &= ((inside & ~hidden).sum(1) >= MIN_KEPT)[:, None]
+    names = [
+        name if some else "none"
+        for name, some in zip(strategy, np.any(hidden, axis=1).tolist(), strict=True)
+    ]
     seen = np.where(chosen[:, None], inside & ~hidden, True)
     flagged = np.concatenate([frames.keypoints, seen[..., None]], axis=-1).astype(np.float32)
     centre, half = visible_box(torch.from_numpy(flagged), padding)
@@ -85,10 +91,8 @@ def occlude(frames: Frames, bodies: Bodies, draws: Draws, share: float, padding:
 
 def project_joints(joints: Floats, camera: Floats) -> Floats:
     """Project joints [B, K, 3] into ndc [B, K, 2], in double precision."""
-    points = project(
-        torch.from_numpy(joints.astype(np.float64)), torch.from_numpy(camera.astype(np.float64))
-    )
-    return points.numpy().astype(np.float32)
+    points, cameras = (torch.from_numpy(a.astype(np.float64)) for a in (joints, camera))
+    return project(points, cameras).numpy().astype(np.float32)
 
 
 def crop_corners(view: Floats) -> Floats:
@@ -102,8 +106,8 @@ def _bounds(vertices: Floats) -> tuple[Floats, Floats]:
     low, high = np.empty((len(vertices), 2), np.float32), np.empty((len(vertices), 2), np.float32)
     for row in range(len(vertices)):
         for c in range(2):
-            low[row, c], high[row, c] = np.float32(np.inf), np.float32(-np.inf)
+            least, most = vertices[row, 0, c], vertices[row, 0, c]
             for v in range(vertices.shape[1]):
-                low[row, c] = min(low[row, c], vertices[row, v, c])
-                high[row, c] = max(high[row, c], vertices[row, v, c])
+                least, most = min(least, vertices[row, v, c]), max(most, vertices[row, v, c])
+            low[row, c], high[row, c] = least, most
     return low, high

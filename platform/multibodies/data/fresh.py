@@ -1,7 +1,9 @@
 """An endless stream of fresh embedded images for a long stage 1: never one fixed set.
 
-A helper process renders chunks of new rows ahead of the training; a pool holds the newest `slots` chunks and every
-batch is drawn from it. Which rows a step sees is a function of the seed and the step alone, so that a resumed
+A helper process renders chunks of new rows ahead of the training; a pool holds the newest `slots`
+chunks and every
+batch is drawn from it. Which rows a step sees is a function of the seed and the step alone, so that
+a resumed
 training goes on as an undisturbed one would.
 """
 
@@ -27,14 +29,17 @@ COLUMNS = ("image", "keypoints_2d", "joints_3d", "theta", "beta", "has_3d", "has
 
 @dataclass(frozen=True)
 class Pace:
-    """rows of a chunk; chunks held in the pool; how often a row is seen on average before it is replaced."""
+    """rows of a chunk; chunks held in the pool; how often a row is seen on average before it is
+    replaced."""
 
     chunk: int = 4096
     slots: int = 8
     reuse: int = 4
 
 
-def render_chunk(index: int, rows: int, data: DataConfig, body_path: str | None) -> dict[str, np.ndarray]:
+def render_chunk(
+    index: int, rows: int, data: DataConfig, body_path: str | None
+) -> dict[str, np.ndarray]:
     """Render rows [index * rows, (index + 1) * rows) of `lab-train` under the data's seed."""
     torch.set_num_threads(1)
     made = embedded_rows("lab-train", index * rows, rows, data, load_body(body_path))
@@ -42,7 +47,12 @@ def render_chunk(index: int, rows: int, data: DataConfig, body_path: str | None)
 
 
 def fresh_batches(
-    data: DataConfig, batch_size: int, seed: int, start: int = 0, pace: Pace | None = None, body_path: str | None = None
+    data: DataConfig,
+    batch_size: int,
+    seed: int,
+    start: int = 0,
+    pace: Pace | None = None,
+    body_path: str | None = None,
 ) -> Iterator[Batch]:
     """Yield the batch of step `start` and the following ones, of `batch_size` rows each."""
     pace = pace or Pace()
@@ -74,4 +84,6 @@ def _draw(pool: list[Batch], batch_size: int, seed: int) -> Batch:
     per = len(pool[0]["image"])
     chosen = torch.randint(per * len(pool), (batch_size,), generator=generator)
     slot, row = (chosen // per).tolist(), (chosen % per).tolist()
-    return {k: torch.stack([pool[s][k][r] for s, r in zip(slot, row, strict=True)]) for k in COLUMNS}
+    return {
+        k: torch.stack([pool[s][k][r] for s, r in zip(slot, row, strict=True)]) for k in COLUMNS
+    }

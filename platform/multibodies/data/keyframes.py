@@ -1,4 +1,4 @@
-"""The 48 keyframes and their split by name: no pose of one split is made from a keyframe of another.
+"""The 48 keyframes and their split by name: no split's pose is made from another's keyframe.
 
 Shapes: F keyframe. Rotations are axis-angle, body frame (y up, the body faces +z).
 """
@@ -50,8 +50,10 @@ KEYFRAME_SPLITS: dict[str, tuple[str, ...]] = {
 }
 # lying, on the floor, or with a root that is not upright; drawn only with DataConfig.lying_share
 LYING = frozenset(
-    ("lie_back", "lie_prone", "lie_side", "lie_arms_head", "bridge", "plank", "situp", "all_fours")
-    + ("sit_floor", "indian", "heels_sit", "hug_knees", "kneel")
+    (
+        *("lie_back", "lie_prone", "lie_side", "lie_arms_head", "bridge", "plank", "situp"),
+        *("all_fours", "sit_floor", "indian", "heels_sit", "hug_knees", "kneel"),
+    )
 )
 
 
@@ -65,7 +67,7 @@ def load_keyframes() -> dict[str, Floats]:
 
 
 def mirror(rotations: Floats) -> Floats:
-    """Mirror axis-angle rotations [..., 24, 3] left to right: swap joints, negate components 1 and 2."""
+    """Mirror rotations [..., 24, 3] left to right: swap joints, negate components 1 and 2."""
     flipped: Floats = rotations[..., list(SMPL_FLIP), :] * np.array([1.0, -1.0, -1.0])
     return flipped
 
@@ -78,7 +80,7 @@ def keyframe_names(split: str) -> tuple[str, ...]:
 
 
 def rotation_limits() -> tuple[Floats, Floats]:
-    """Return low, high [24, 3]: the range of every component over all keyframes and their mirrors, 0.12 rad wider."""
+    """Return low, high [24, 3]: every component's range over all keyframes, 0.12 rad wider."""
     poses = np.stack(list(load_keyframes().values()))
     both = np.concatenate([poses, mirror(poses)])
     return both.min(0) - 0.12, both.max(0) + 0.12

@@ -1,6 +1,7 @@
 """Put a scene and a rasterised body together into one picture.
 
-Shapes: S image side, H sample side, K joint. A view is (cx, cy, half side) in ndc of the uncropped frame.
+Shapes: S image side, H sample side, K joint. A view is (cx, cy, half side) in ndc of the uncropped
+frame.
 """
 
 from __future__ import annotations
@@ -11,7 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from multibodies.data.jit import jit
-from multibodies.data.noise import COARSE, FINE, GRAIN, GROUND, OCCLUDER, hashed, ten_bits, value_noise
+from multibodies.data.noise import (
+    COARSE,
+    FINE,
+    GRAIN,
+    GROUND,
+    OCCLUDER,
+    hashed,
+    ten_bits,
+    value_noise,
+)
 from multibodies.data.renderer import Canvas, Scalar, resolve
 from multibodies.data.scene import Backdrop, Occluders, Scene
 
@@ -49,7 +59,7 @@ def compose(
     _backdrop(scene.backdrop, row, scene.bits[row], xs, ys, sheets)
     _merge(sheets.body, sheets.cover, sheets.backdrop)
     sheets.front.fill(-1)
-    for k in range(scene.occluders.count[row]):
+    for k in range(scene.occluders.number[row]):
         _occlude(scene.occluders, row, k, scene.bits[row], xs, ys, sheets)
 
 
@@ -130,19 +140,49 @@ def _merge(body: Floats, cover: Floats, backdrop: Floats) -> None:
 def _occlude(
     shapes: Occluders, row: int, k: int, bits: np.uint64, xs: Floats, ys: Floats, sheets: Sheets
 ) -> None:
-    """Draw occluder k of a row over the picture and mark its pixels in sheets.front."""
-    value_noise(bits, OCCLUDER + k, xs, ys, shapes.noise[row, k, 0], sheets.noise)
-    place = (shapes.centre[row, k], shapes.axes[row, k], shapes.direction[row, k])
-    mark = _ellipse if shapes.ellipse[row, k] else _rectangle
-    mark(*place, xs, ys, k, sheets.front)
-    _paint(sheets.noise, shapes.colours[row, k], shapes.noise[row, k, 1], k, sheets)
-
-
-def _local(
-    centre: Floats, axes: Floats, direction: Floats, xs: Floats, ys: Floats
-) -> tuple[Floats, Floats]:
-    """Coordinates [S, S] along the shape's half axes, 1 at their ends."""
+    """Draw occluder k of a row, an ellipse or a rectangle, and mark its pixels in sheets.front."""
+    centre, axes, turn = shapes.centre[row, k], shapes.axes[row, k], shapes.direction[row, k]
     dx, dy = xs - centre[0], (ys - centre[1])[:, None]
-    u: Floats = (dx * direction[0] + dy * direction[1]) / axes[0]
-    v: Floats = (dy * direction[0] - dx * direction[1]) / axes[1]
-    return u, v
+    u, v = (dx * turn[0] + dy * turn[1]) / axes[0], (dy * turn[0] - dx * turn[1]) / axes[1]
+    in_box = (np.abs(u) < 1) & (np.abs(v) < 1)
+    inside: NDArray[np.bool_] = u * u + v * v < 1 if shapes.ellipse[row, k] else in_box
+    value_noise(bits, OCCLUDER + k, xs, ys, shapes.noise[row, k, 0], sheets.noise)
+    rough = (sheets.noise[inside] - np.float32(0.5)) * shapes.noise[row, k, 1]
+    sheets.front[inside] = k
+    sheets.body[inside] = np.clip(shapes.colours[row, k] + rough, 0, 1)
+
+
+@jit
+def develop(picture: Floats, grain: Scalar, bits: np.uint64, image: NDArray[np.uint8]) -> None:
+    """Round a picture [S, S, 3] in [0, 1] to bytes, with triangular grain of deviation `grain`.
+
+    The sum of two uniforms on [0, 1] has the standard deviation 1 / sqrt(6).
+    """
+    spread = grain * np.float32(2.4494898 / 1023)
+    for j in range(image.shape[0]):
+        for i in range(image.shape[1]):
+            h = hashed(bits, GRAIN, i, j)
+            for c in range(3):
+                speck = ten_bits(h, 2 * c) + ten_bits(h, 2 * c + 1) - 1023
+                value = (picture[j, i, c] + spread * np.float32(speck)) * 255
+                image[j, i, c] = np.uint8(min(max(value, np.float32(0)), np.float32(255)) + 0.5)
+
+
+@jit
+def visible_joints(
+    depth: Floats, front: NDArray[np.int8], points: Floats, far: Floats, out: Floats
+) -> None:
+    """Flag out [K] = 1 where a joint is inside the picture, not under an occluder, and at most
+    0.16 m behind the nearest surface.
+
+    depth [H, H] and front [S, S] are the picture's buffers; points [K, 2] are the joints in ndc of
+    the picture and far [K] their distances in metres.
+    """
+    side, size = depth.shape[0], front.shape[0]
+    for k in range(points.shape[0]):
+        x, y = points[k, 0], points[k, 1]
+        out[k] = 0
+        if abs(x) < 1 and abs(y) < 1:
+            u, v = (x + 1) * 0.5, (y + 1) * 0.5  # below 1 also after rounding: in double precision
+            surface = far[k] - depth[int(v * side), int(u * side)] < SEE_THROUGH
+            out[k] = surface and front[int(v * size), int(u * size)] < 0

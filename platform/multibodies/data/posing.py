@@ -51,8 +51,8 @@ def pose_bodies(poser: Poser, theta: Floats, beta: Floats) -> Bodies:
 def _rotations(theta: Floats, local: Doubles, feature: Floats) -> None:
     """Rodrigues: local [24, 3, 3] = I + sin(a) K + (1 - cos(a)) K^2; feature [207] = R - I."""
     for j in range(24):
-        x, y, z = theta[j, 0], theta[j, 1], theta[j, 2]
-        angle = np.sqrt(float(x * x + y * y + z * z))
+        x, y, z = np.float64(theta[j, 0]), np.float64(theta[j, 1]), np.float64(theta[j, 2])
+        angle = np.sqrt(x * x + y * y + z * z)
         scale = 1 / angle if angle > 1e-12 else 0.0
         x, y, z = x * scale, y * scale, z * scale
         s, c, r = np.sin(angle), np.cos(angle), local[j]
@@ -69,7 +69,7 @@ def _rotations(theta: Floats, local: Doubles, feature: Floats) -> None:
 def _chain(
     rest_joints: Floats, parents: Ints, beta: Floats, local: Doubles, affine: Floats, posed: Floats
 ) -> None:
-    """Forward kinematics: skinning transforms [24, 12] (rows of [R | t - R rest]), joints [24, 3]."""
+    """Forward kinematics: skinning transforms [24, 12] = [R | t - R rest], joints [24, 3]."""
     rest, place = np.empty((24, 3)), np.empty((24, 3))
     world = np.empty((24, 3, 3))
     for j in range(24):
@@ -108,7 +108,7 @@ def _shape(template: Floats, shape: Floats, beta: Floats, points: Floats) -> Non
 
 @jit
 def _correct(start: Ints, joints: Index, blocks: Floats, feature: Floats, points: Floats) -> None:
-    """Add the pose correctives, 9 x 3 numbers per vertex and joint that moves it, to points [V*3]."""
+    """Add the pose correctives, a block 9 x 3 per vertex and moving joint, to points [V*3]."""
     for v in range(start.shape[0] - 1):
         x, y, z = points[v * 3], points[v * 3 + 1], points[v * 3 + 2]
         for k in range(start[v], start[v + 1]):
@@ -147,7 +147,7 @@ def _regress(
     posed: Floats,
     joints: Floats,
 ) -> None:
-    """Joints [41, 3] of one body, j24 then h36m17: regressed from vertices, or a kinematic joint."""
+    """Joints [41, 3] of one body, j24 then h36m17: regressed from vertices or kinematic."""
     for k in range(joints.shape[0]):
         for c in range(3):
             total = 0.0

@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from multibodies.data.body_tables import Floats, Index
 from multibodies.data.jit import jit
@@ -67,7 +66,7 @@ def rasterise(
 
 @jit
 def _normals(vertices: Floats, faces: Index, out: Floats) -> None:
-    """Add to out [V, 3] the cross products of the faces around each vertex: its normal, unscaled."""
+    """Add the cross products of the faces around each vertex, its normal, to out [V, 3]."""
     for f in range(faces.shape[0]):
         a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
         ax, ay, az = vertices[a, 0], vertices[a, 1], vertices[a, 2]
@@ -166,7 +165,7 @@ def _fill(screen: Floats, shade: Floats, kept: Index, depth: Floats, colour: Flo
 
 
 def resolve(canvas: Canvas, samples: int, image: Floats, cover: Floats) -> None:
-    """Average samples x samples per pixel: image [S, S, 3] (premultiplied), cover [S, S] in [0, 1]."""
+    """Average samples x samples: image [S, S, 3] (premultiplied), cover [S, S] in [0, 1]."""
     image.fill(0)
     cover.fill(0)
     _resolve(canvas.depth, canvas.colour, samples, image, cover)

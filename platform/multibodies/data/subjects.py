@@ -1,4 +1,4 @@
-"""Subjects: each split has its own pool of people, with a body shape, a skin, hair and a wardrobe."""
+"""Subjects: each split has its own people, with a body shape, a skin, hair and a wardrobe."""
 
 from __future__ import annotations
 
@@ -20,22 +20,20 @@ UNLIKE_SKIN = 0.25  # least difference of a cloth from the skin, in one channel
 
 
 class Subjects(NamedTuple):
-    """P people: beta [P, 10], skin [P, 3], hair [P, 3], hair style [P] (0 bald, 1 short, 2 long), wardrobe [P, 6, 3]."""
+    """P people."""
 
-    beta: Floats
-    skin: Floats
-    hair: Floats
-    style: NDArray[np.int64]
-    wardrobe: Floats
+    beta: Floats  # [P, 10]
+    skin: Floats  # [P, 3]
+    hair: Floats  # [P, 3]
+    style: NDArray[np.int64]  # [P] hair: 0 bald, 1 short, 2 long
+    wardrobe: Floats  # [P, 6, 3]
 
 
 @lru_cache(maxsize=64)
 def subject_pool(seed: int, split: str, split_id: int) -> Subjects:
     """Draw the people of a split; person k depends only on (seed, split, k)."""
-    people = [
-        _person(generator(seed, split_id, SUBJECT_STREAM, k)) for k in range(POOL_SIZES[split])
-    ]
-    return Subjects(*(np.stack(field) for field in zip(*people, strict=True)))
+    streams = (generator(seed, split_id, SUBJECT_STREAM, k) for k in range(POOL_SIZES[split]))
+    return Subjects(*map(np.stack, zip(*map(_person, streams), strict=True)))
 
 
 def _person(rng: np.random.Generator) -> tuple[NDArray[np.generic], ...]:
@@ -48,8 +46,7 @@ def _person(rng: np.random.Generator) -> tuple[NDArray[np.generic], ...]:
 
 
 def _cloth(rng: np.random.Generator, skin: Floats) -> Floats:
-    """A colour that is not the skin's, so that nobody looks undressed."""
-    colour = np.array(
-        colorsys.hsv_to_rgb(rng.random(), 0.95 * rng.random() ** 1.3, rng.uniform(0.12, 1))
-    )
+    """Draw a colour that is not the skin's, so that nobody looks undressed."""
+    hue, saturation, value = rng.random(), 0.95 * rng.random() ** 1.3, rng.uniform(0.12, 1)
+    colour = np.array(colorsys.hsv_to_rgb(hue, saturation, value))
     return 1 - colour if np.abs(colour - skin).max() < UNLIKE_SKIN else colour

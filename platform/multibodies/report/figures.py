@@ -46,7 +46,7 @@ def mpjpe_curves(grids: Sequence[Grid], samples: int) -> Figure:
     for axes, grid in zip(panels, grids, strict=True):
         for index, (level, weight) in enumerate(grid.cells):
             curve = paired_bootstrap(grid.of((level, weight)).mean(axis=1)[..., 0], samples)
-            x = np.arange(len(grid.ns)) + 0.05 * index
+            x = np.arange(len(grid.ns)) + 0.05 * (index - (len(grid.cells) - 1) / 2)
             errors = [curve.mean - curve.low, curve.high - curve.mean]
             label = f"reproj. {level:g}, flow {weight:g}"
             colour = COLOURS[index % len(COLOURS)]

@@ -23,7 +23,8 @@ def terminal(page: Page) -> str:
         texts = [item for item in section.items if not isinstance(item, Figure)]
         if texts:
             blocks += ["", _title(section), "-" * len(_title(section))]
-            blocks += [_item(item, Path()) for item in texts]
+            for item in texts:
+                blocks += [_item(item, Path()), ""]
     return "\n".join(blocks) + "\n"
 
 

@@ -1,8 +1,10 @@
-"""The results of a finished sweep: its report on disk, its numbers, figures and fingerprints in MLflow."""
+"""The results of a finished sweep: its report on disk, its numbers, figures and fingerprints in
+MLflow."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +66,7 @@ def log_cell(run: RunLog, cell: Cell, frame: pd.DataFrame, details: pd.DataFrame
     for dataset, rows in _of_cell(details, cell).groupby("dataset"):
         numbers = rows.select_dtypes("number").drop(columns=["seed", "lambda_ri", "flow_weight"])
         values = {f"{dataset}_{name}": float(numbers[name].mean()) for name in numbers.columns}
-        run.metrics({name: value for name, value in values.items() if value == value})
+        run.metrics({name: value for name, value in values.items() if isfinite(value)})
 
 
 def _of_cell(frame: pd.DataFrame, cell: Cell) -> pd.DataFrame:

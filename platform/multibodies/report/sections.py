@@ -15,6 +15,21 @@ YES, NO = "✓", "–"
 METRIC_NAMES = {"mpjpe": "MPJPE", "re": "RE"}
 
 
+DATA = {
+    "embedded": "Rendered images of a licence-free body, no photographs; not comparable with 3DPW.",
+    "smoke": "Smoke size: checks that everything runs; the numbers say nothing about the method.",
+}
+
+
+def data_section(summary: Summary) -> Section:
+    """Return what the numbers were measured on, and how many images and seeds stand behind them."""
+    images = ", ".join(f"{name} {count}" for name, count in summary["images"].items())
+    seeds = " ".join(str(seed) for seed in summary["seeds"])
+    counts = f"Profile '{summary['profile']}'; images: {images}; seeds: {seeds}."
+    note = DATA.get(summary["profile"])
+    return Section("Data", (counts, note) if note else (counts,))
+
+
 def result_section(summary: Summary, dataset: str) -> Section:
     """Return the four rows, and ours, by n > 1: the layout of the paper's Table 2."""
     rows = [row for row in summary["rows"] if row["dataset"] == dataset]

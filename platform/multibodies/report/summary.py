@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from multibodies.report.markdown import markdown, terminal
 from multibodies.report.page import Figure, Page, Section
 from multibodies.report.records import read_per_image
 from multibodies.report.tables import table2
+from multibodies.runs import read_record
 
 PER_IMAGE, DIAGNOSTICS, FIGURES, STEM = (
     "per_image.parquet",
@@ -41,13 +43,31 @@ def write_report(
     """
     run_dir = Path(run_dir)
     per_image = read_per_image(run_dir / PER_IMAGE)
-    summary = table2(per_image, provenance, samples)
+    summary = {**table2(per_image, provenance, samples), "figures": _listed(extra, run_dir)}
     drawn = _draw(run_dir / FIGURES, grids(per_image), summary, samples)
     page = table2_page(summary, [*drawn, *extra], _diagnostics(run_dir))
     write_page(run_dir, page)
     text = json.dumps(summary, indent=1, allow_nan=False, default=str)
     write_bytes(run_dir / f"{STEM}.json", text.encode())
     return page
+
+
+def rewrite_report(run_dir: str | Path, profile: str, samples: int) -> Page:
+    """Write a run's report again from its stored records, as after a change of this package.
+
+    Provenance, extra figures and the number of resamples come from its table2.json; without one
+    (a sweep that was killed before its report) only the given profile and number are known.
+    Raises UserError as `write_report`, and on a damaged table2.json.
+    """
+    path = Path(run_dir) / f"{STEM}.json"
+    before = read_record(path) if path.exists() else {}
+    extra = [Figure(Path(run_dir) / f["path"], f["caption"]) for f in before.get("figures", [])]
+    return write_report(
+        run_dir,
+        before.get("provenance", {"profile": profile}),
+        samples=before.get("bootstrap_samples", samples),
+        extra=extra,
+    )
 
 
 def write_page(run_dir: Path, page: Page) -> None:
@@ -63,6 +83,7 @@ def table2_page(
     """Arrange the page: our tables, figures, diagnostics; then the paper's numbers, set apart."""
     names = list(summary["images"])
     found = [
+        sections.data_section(summary),
         *(sections.result_section(summary, name) for name in names),
         *(sections.effect_section(summary, name) for name in names),
         Section("Figures", tuple(drawn)),
@@ -78,6 +99,13 @@ def show(page: Page) -> str:
     """Return the page as text for the terminal, without figures and provenance."""
     kept = tuple(section for section in page.sections if section.title != "Provenance")
     return terminal(Page(page.title, kept))
+
+
+def _listed(extra: Sequence[Figure], run_dir: Path) -> list[dict[str, str]]:
+    return [
+        {"path": os.path.relpath(figure.path, run_dir), "caption": figure.caption}
+        for figure in extra
+    ]
 
 
 def _diagnostics(run_dir: Path) -> pd.DataFrame | None:

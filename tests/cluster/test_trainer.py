@@ -1,0 +1,260 @@
+"""Training under Ray Train: shares, workers killed, drivers killed, damaged storage."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from multibodies import fitting, runs, states
+from multibodies.checkpoints import load_regressor
+from multibodies.cluster import groups, snapshots, trainer
+from multibodies.cluster.groups import Execution
+from multibodies.cluster.trainer import fit
+from multibodies.data.training_rows import open_source
+from multibodies.errors import UserError
+from multibodies.local import fit_local
+from training_samples import (
+    flip_byte,
+    largest_difference,
+    save_rows,
+    save_stage1,
+    tiny_config,
+)
+
+ROUNDING = 2e-5  # gradients of a batch in two halves, summed in another order, through Adam
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_rows(tmp_path_factory.mktemp("rows") / "data")
+
+
+@pytest.fixture(scope="module")
+def stage1(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_stage1(tmp_path_factory.mktemp("stage1") / "weights", tiny_config())
+
+
+@pytest.fixture(scope="module")
+def calm(rows: Path, stage1: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The weights of an undisturbed training on one device."""
+    out = tmp_path_factory.mktemp("calm")
+    return fit_local(tiny_config(), "stage2", rows, out, start_from=stage1, progress=False)
+
+
+@pytest.fixture
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let Ray Train look at its workers five times a second instead of every two seconds."""
+    monkeypatch.setenv("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
+
+
+def _save_states(folder: Path, steps: tuple[int, ...], config_changes: dict[str, Any]) -> Path:
+    task = fitting.Task(tiny_config(config_changes), "stage1", folder, folder)
+    state = fitting.build_state(task)
+    for step in steps:
+        state.step = step
+        fitting.save(folder / states.name_of(step), state, {"stage": "stage1", **RECIPE})
+    return folder
+
+
+RECIPE: dict[str, Any] = {"stage1": {"seed": 0}, "data": "00"}
+
+
+def _list(folder: Path, steps: tuple[int, ...]) -> None:
+    listed = [{"checkpoint_dir_name": states.name_of(step)} for step in steps]
+    runs.write_record(folder / snapshots.SNAPSHOT, {"checkpoint_results": listed})
+
+
+def _steps_in(folder: Path) -> list[int]:
+    return [int(path.name.removeprefix(states.PREFIX)) for path in states.states_in(folder)]
+
+
+def test_a_whole_list_stays_and_what_it_does_not_name_goes(tmp_path: Path) -> None:
+    _save_states(tmp_path, (2, 4, 6), {})
+    _list(tmp_path, (2, 4))
+    assert snapshots.repair(tmp_path) is None
+    assert _steps_in(tmp_path) == [2, 4]
+    assert snapshots.registered(tmp_path / snapshots.SNAPSHOT) == {
+        states.name_of(2),
+        states.name_of(4),
+    }
+
+
+@pytest.mark.parametrize("content", ["", '{"checkpoint_results": [{"checkp', "[]", "{}"])
+def test_a_torn_list_is_set_aside_for_the_newest_whole_checkpoint(
+    tmp_path: Path, content: str
+) -> None:
+    _save_states(tmp_path, (2, 4, 6), {})
+    (tmp_path / snapshots.SNAPSHOT).write_text(content)
+    flip_byte(tmp_path / states.name_of(6) / "model" / "weights.safetensors", 0.8)
+    (tmp_path / states.name_of(8)).mkdir()  # the writer was killed at once
+    assert snapshots.repair(tmp_path) == tmp_path / states.name_of(4)
+    assert not (tmp_path / snapshots.SNAPSHOT).exists()
+
+
+def test_a_list_that_names_a_damaged_checkpoint_is_set_aside(tmp_path: Path) -> None:
+    _save_states(tmp_path, (2, 4), {})
+    _list(tmp_path, (2, 4))
+    flip_byte(tmp_path / states.name_of(4) / "optimizer" / "weights.safetensors", 0.9)
+    assert snapshots.repair(tmp_path) == tmp_path / states.name_of(2)
+
+
+def test_a_new_run_has_nothing_to_repair(tmp_path: Path) -> None:
+    assert snapshots.repair(tmp_path / "absent") is None
+
+
+@pytest.mark.parametrize("workers", [0, 3, 16])
+def test_a_batch_that_workers_cannot_share_is_refused(
+    rows: Path, stage1: Path, tmp_path: Path, workers: int
+) -> None:
+    with pytest.raises(UserError, match=rf"{workers} workers cannot share 8 rows equally"):
+        fit(tiny_config(), "stage2", rows, tmp_path, start_from=stage1, workers=workers)
+
+
+def test_workers_hold_what_they_are_given() -> None:
+    scaled = groups.scaling(Execution(workers=2, cpus=3), in_memory=True)
+    assert (scaled.num_workers, scaled.resources_per_worker) == (2, {"CPU": 3.0})
+    streamed = groups.scaling(Execution(gpus=1), in_memory=False)
+    assert (streamed.use_gpu, streamed.resources_per_worker) == (True, {"CPU": 0.5, "GPU": 1})
+
+
+def test_a_run_that_only_lacks_its_weights_is_concluded_without_ray(
+    rows: Path, stage1: Path, calm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = calm.parent / "checkpoints" / states.name_of(6)
+    target = tmp_path / groups.STORAGE / "stage2" / source.name
+    for part in ("model", "optimizer"):
+        (target / part).mkdir(parents=True)
+        for file in (source / part).iterdir():
+            (target / part / file.name).write_bytes(file.read_bytes())
+    monkeypatch.setattr(groups, "TorchTrainer", None)
+    weights = fit(tiny_config(), "stage2", rows, tmp_path, start_from=stage1, progress=False)
+    assert largest_difference(calm, weights) == 0
+
+
+def test_a_damaged_shard_is_refused_by_name(stage1: Path, tmp_path: Path) -> None:
+    data = save_rows(tmp_path / "data")
+    flip_byte(data / "lab-train" / "part-00001.parquet")
+    with pytest.raises(UserError, match=r"part-00001\.parquet: shard is damaged"):
+        fit(tiny_config(), "stage2", data, tmp_path / "run", start_from=stage1)
+    assert not (tmp_path / "run" / groups.STORAGE).exists()
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("ray_local", "soon")
+@pytest.mark.parametrize("workers", [1, 2])
+def test_workers_together_take_the_steps_of_one_device(
+    rows: Path, stage1: Path, calm: Path, tmp_path: Path, workers: int
+) -> None:
+    reported: list[int] = []
+    weights = fit(
+        tiny_config(),
+        "stage2",
+        rows,
+        tmp_path,
+        start_from=stage1,
+        workers=workers,
+        progress=False,
+        on_report=lambda step, metrics: reported.append(step),
+    )
+    assert largest_difference(calm, weights) < ROUNDING
+    assert reported == [2, 4, 6]
+    ours, theirs = (runs.read_journal(path.parent / runs.JOURNAL) for path in (weights, calm))
+    for mine, other in zip(ours, theirs, strict=True):
+        assert mine["total"] == pytest.approx(other["total"], rel=1e-4)
+        assert mine["best"] == pytest.approx(other["best"], rel=1e-4)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(groups, "TorchTrainer", None)  # finished: nothing runs again
+        fit(tiny_config(), "stage2", rows, tmp_path, start_from=stage1, workers=workers)
+
+
+def _killing(victim: str, marker: Path, step: int) -> Callable[[dict[str, Any]], None]:
+    """Return a worker's loop that kills itself, or its driver, once, after reporting `step`.
+
+    A closure travels to the worker by value; a module's function would be imported there.
+    """
+    driver = os.getpid()
+
+    def work(settings: dict[str, Any]) -> None:
+        from multibodies.cluster import trainer as there
+
+        original = there.report
+
+        def report(*args: Any) -> None:
+            original(*args)
+            if args[-1].step == step and not marker.exists():
+                marker.touch()
+                os.kill(os.getpid() if victim == "worker" else driver, signal.SIGKILL)
+
+        there.report = report
+        there.work(settings)
+
+    return work
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("ray_local", "soon")
+def test_a_killed_worker_costs_at_most_one_reported_step(
+    rows: Path, stage1: Path, calm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    marker, out = tmp_path / "killed", tmp_path / "run"
+    monkeypatch.setattr(trainer, "work", _killing("worker", marker, 4))
+    weights = fit(tiny_config(), "stage2", rows, out, start_from=stage1, workers=2, progress=False)
+    assert marker.exists()
+    assert largest_difference(calm, weights) < ROUNDING
+    assert [line["step"] for line in runs.read_journal(out / runs.JOURNAL)] == [2, 4, 6]
+    lines = (out / runs.JOURNAL).read_text().splitlines()
+    assert len(lines) == 3, "each step stands there once"
+
+
+DRIVER = """
+import sys
+from pathlib import Path
+sys.path[:0] = sys.argv[6:]
+from multibodies.cluster import connect, trainer
+from test_trainer import _killing
+from training_samples import tiny_config
+rows, stage1, out, marker, step = sys.argv[1:6]
+trainer.work = _killing("driver", Path(marker), int(step))
+connect(2)
+trainer.fit(tiny_config(), "stage2", rows, out, start_from=stage1, progress=False)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("ray_local", "soon")
+def test_a_killed_driver_goes_on_when_started_again(
+    rows: Path, stage1: Path, calm: Path, tmp_path: Path
+) -> None:
+    marker, out = tmp_path / "killed", tmp_path / "run"
+    here = Path(__file__).parent
+    paths = [str(here), str(here.parent)]
+    arguments = [str(rows), str(stage1), str(out), str(marker), "4", *paths]
+    killed = subprocess.run([sys.executable, "-c", DRIVER, *arguments], timeout=200, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert marker.exists()
+    assert not (out / fitting.WEIGHTS).exists()
+    weights = fit(tiny_config(), "stage2", rows, out, start_from=stage1, progress=False)
+    assert largest_difference(calm, weights) < ROUNDING
+    lines = (out / runs.JOURNAL).read_text().splitlines()
+    assert len(lines) == 3
+    assert [line["step"] for line in runs.read_journal(out / runs.JOURNAL)] == [2, 4, 6]
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("ray_local", "soon")
+def test_stage_1_trains_on_streamed_images(rows: Path, tmp_path: Path) -> None:
+    execution = Execution(in_memory=0)
+    assert open_source(rows, "lab-train").size > execution.in_memory
+    weights = fit(tiny_config(), "stage1", rows, tmp_path, progress=False, execution=execution)
+    model = load_regressor(weights)
+    assert model.spec.num_hypotheses == 1
+    assert all(torch.isfinite(tensor).all() for tensor in model.state_dict().values())
+    assert [line["step"] for line in runs.read_journal(tmp_path / runs.JOURNAL)] == [2, 4]
