@@ -20,7 +20,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install table2 smoke test test-fast lint format ui readme lock clean
+.PHONY: help install table2 smoke stage1 test test-fast lint format ui readme lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -60,6 +60,9 @@ lint: $(STAMP) ## ruff, mypy, import contracts
 format: $(STAMP) ## let ruff lay out the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+stage1: $(STAMP) ## the shipped stage 1 anew, into runs/stage1 (about an hour on one core; killed, it goes on)
+	$(BIN)/multibodies train --stage 1 --fresh --out runs/stage1
 
 ui: $(STAMP) ## the MLflow UI on runs/table2, at http://127.0.0.1:5000 (PORT=...)
 	$(BIN)/multibodies ui runs/table2 --port $(PORT)

@@ -81,6 +81,7 @@ def train_stage1(
         body_path=config.body.path,
     )
     train(state, Forward(model), build_objective(arrays, loss), batches, config.stage1, meter, save)
+    model.load_state_dict(rounded(model.state_dict()))
     error = validation_error(model, arrays, config, val_rows)
     meta = {
         "spec": model.spec.to_json(),
@@ -94,8 +95,13 @@ def train_stage1(
         "lab_val_mpjpe_mm": round(error, 2),
         "trained_on": "synthetic images only",
     }
-    save_module(out / "weights", model.state_dict(), meta)
+    save_module(out / "weights", rounded(model.state_dict()), meta)
     return meta
+
+
+def rounded(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return a state dict with its matrices and kernels in half precision, to be shipped small."""
+    return {k: v.half() if v.is_floating_point() and v.ndim > 1 else v for k, v in state.items()}
 
 
 @torch.no_grad()

@@ -66,7 +66,7 @@ def run_sweep(plan: Plan, run_dir: str | Path, how: How | None = None) -> str:
         provenance = provenance_of(plan, run_dir, chosen)
         timings = write_timings(run_dir, plan)
         provenance["seconds"] = {**timings, "this command": round(time.time() - started, 1)}
-        page = write_results(plan, run_dir, provenance, [])
+        page = write_results(plan, run_dir, provenance)
         log_results(tracker, parent, plan, run_dir, tags_of(plan, run_dir))
     return summary.show(page)
 

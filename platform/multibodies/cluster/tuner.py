@@ -8,7 +8,8 @@ checkpoint when the sweep is run again, since that run's name and folder are the
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -116,12 +117,21 @@ def run_trials(tasks: Sequence[TrialTask], storage: Path) -> None:
             failure_config=tune.FailureConfig(max_failures=1),
         ),
     )
-    os.environ["RAY_ADDRESS"] = address  # a trial's own Train run must join this cluster
-    try:
+    with environment(RAY_ADDRESS=address):  # a trial's own Train run must join this cluster
         results = tuner.fit()
-    finally:
-        os.environ.pop("RAY_ADDRESS", None)
     _raise_first(tasks, results)
+
+
+@contextmanager
+def environment(**values: str) -> Iterator[None]:
+    """Set environment variables for a while."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None) if value is None else os.environ.update({name: value})
 
 
 def _raise_first(tasks: Sequence[TrialTask], results: tune.ResultGrid) -> None:

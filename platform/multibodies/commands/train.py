@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from multibodies.commands import common
+from multibodies.errors import UserError
 
 if TYPE_CHECKING:
     from multibodies.config import Config
@@ -21,13 +22,20 @@ HELP = "shards -> regressor"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    parser.add_argument("--data", type=Path, required=True, help="a prepared dataset")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--data", type=Path, help="a prepared dataset")
+    source.add_argument(
+        "--fresh", action="store_true", help="stage 1 on fresh embedded images, one device, no Ray"
+    )
     parser.add_argument("--out", type=Path, required=True, help="the training's folder")
     parser.add_argument("--stage", choices=("1", "2"), default="1", help="(default: %(default)s)")
     parser.add_argument(
         "--from", dest="start_from", type=Path, metavar="WEIGHTS", help="stage 1's weights"
     )
     parser.add_argument("--split", default="lab-train", help="(default: %(default)s)")
+    parser.add_argument(
+        "--threads", type=common.positive, default=1, help="of --fresh (default: %(default)s)"
+    )
     parser.add_argument("--local", action="store_true", help="one device, this process, no Ray")
     common.add_workers(parser)
     common.add_config(parser)
@@ -37,9 +45,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Print the plan, or train and say where the weights are."""
     config = common.config_from(args)
+    if args.fresh:
+        _fresh(args, config)
+        return
     stage: StageName = "stage1" if args.stage == "1" else "stage2"
     weights = _plan(args, config, stage) if args.dry_run else _train(args, config, stage)
     print(weights)
+
+
+def _fresh(args: argparse.Namespace, config: Config) -> None:
+    stage = config.stage1
+    if args.stage != "1":
+        raise UserError("--fresh makes a stage 1; give stage 2 a dataset by --data")
+    if args.dry_run:
+        common.show_settings(config, "data", "model", "loss", "stage1")
+        print(f"{args.out}: {stage.steps} steps of {stage.batch_size} fresh images")
+        return
+    from multibodies.stage1 import train_stage1
+
+    meta = train_stage1(config, args.out, "make stage1", threads=args.threads)
+    print(f"{args.out / 'weights'}: {meta['lab_val_mpjpe_mm']} mm on lab-val")
 
 
 def _plan(args: argparse.Namespace, config: Config, stage: StageName) -> str:

@@ -11,7 +11,9 @@ from typing import Any
 import pandas as pd
 
 from multibodies import runs
+from multibodies.data.shards import read_split
 from multibodies.report import figures
+from multibodies.report.gallery import write_gallery
 from multibodies.report.page import Figure, Page
 from multibodies.report.records import read_per_image
 from multibodies.report.summary import DIAGNOSTICS, FIGURES, PER_IMAGE, STEM, write_report
@@ -19,23 +21,45 @@ from multibodies.sweep import Cell, Plan
 from multibodies.tracking import RunLog, Tracker
 
 
-def write_results(
-    plan: Plan, run_dir: Path, provenance: Mapping[str, Any], extra: list[Figure]
-) -> Page:
-    """Write table2.{json,md,html} with `extra` figures and the training curves."""
-    drawn = [*extra, training_figure(plan, run_dir)]
+def write_results(plan: Plan, run_dir: Path, provenance: Mapping[str, Any]) -> Page:
+    """Write table2.{json,md,html} with samples, galleries and training curves."""
+    drawn = [
+        samples_figure(run_dir),
+        *galleries(plan, run_dir, provenance),
+        training_figure(plan, run_dir),
+    ]
     return write_report(
         run_dir, provenance, samples=plan.base.evaluation.bootstrap_samples, extra=drawn
     )
 
 
+def samples_figure(run_dir: Path) -> Figure:
+    """Draw the first 16 training images with their keypoints."""
+    rows = read_split(run_dir / "data", "lab-train", ("image", "keypoints_2d"))
+    path = figures.save(figures.samples(rows), run_dir / FIGURES / "samples.png")
+    return Figure(path, "The first 16 images of lab-train with their visible keypoints")
+
+
+def galleries(plan: Plan, run_dir: Path, provenance: Mapping[str, Any]) -> list[Figure]:
+    """Draw hypotheses on every scored split: the last training's, at the flow weight chosen on val
+    or, without a choice, the configured one.
+    """
+    alpha = provenance["flow_weight_choice"].get("flow_weight", plan.base.evaluation.flow_weight)
+    training, n = plan.trainings[-1].id, min(5, max(plan.base.evaluation.n))
+    return [
+        write_gallery(run_dir, training, split, flow_weight=alpha, n=n, body=plan.base.body.path)
+        for split in plan.base.evaluation.splits
+    ]
+
+
 def training_figure(plan: Plan, run_dir: Path) -> Figure:
-    """Draw eq. 8 over the steps of every training."""
+    """Draw eq. 8, eq. 1 and the share of winning hypotheses over the steps of every training."""
     curves = {
         t.id: runs.read_journal(run_dir / t.stage.directory / runs.JOURNAL) for t in plan.trainings
     }
-    path = figures.save(figures.training_curves(curves), run_dir / FIGURES / "training.png")
-    return Figure(path, "Training: eq. 8 by step")
+    drawn = figures.training_curves(curves, ("total", "best", "winners"))
+    path = figures.save(drawn, run_dir / FIGURES / "training.png")
+    return Figure(path, "Training: eq. 8, eq. 1 and the share of hypotheses that won, by step")
 
 
 def log_results(
