@@ -7,7 +7,8 @@ from collections.abc import Iterable
 
 
 class UserError(ValueError):
-    """Something a user gave is wrong: names the file, field, row or key, what was expected, what to do."""
+    """Something a user gave is wrong: names the file, field, row or key, what was expected, what to
+    do."""
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -126,7 +126,9 @@ def train_step(
     loss = outcome.total.mean()
     if not torch.isfinite(loss):
         bad = [name for name, term in outcome.terms.items() if not torch.isfinite(term).all()]
-        raise FloatingPointError(f"loss is {float(loss.detach())}; not finite: {', '.join(bad) or 'total'}")
+        raise FloatingPointError(
+            f"loss is {float(loss.detach())}; not finite: {', '.join(bad) or 'total'}"
+        )
     loss.backward()  # type: ignore[no-untyped-call]
     nn.utils.clip_grad_norm_([p for g in optimizer.param_groups for p in g["params"]], 50.0)
     optimizer.step()

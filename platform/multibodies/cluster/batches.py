@@ -32,7 +32,7 @@ def read_shards(paths: Sequence[Path], columns: Sequence[str], in_memory: bool) 
     """
     quiet_data()
     files = [str(path) for path in paths]
-    dataset = ray.data.read_parquet(files, columns=list(columns), partitioning=None)
+    dataset = ray.data.read_parquet(files, partitioning=None).select_columns(list(columns))
     return dataset.materialize() if in_memory else dataset
 
 

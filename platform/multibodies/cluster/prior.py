@@ -87,7 +87,8 @@ def work(settings: dict[str, Any]) -> None:
     recorder = Recorder(schedule.steps, CHECKPOINT_EVERY, journal, average)
     worker = Worker(rank, world, average_gradients if world > 1 else None)
     while state.step < schedule.steps:
-        recorder(state.step + 1, {"total": fit_step(state, train, schedule, worker)})
+        nll = fit_step(state, train, schedule, worker)
+        recorder(state.step, {"total": nll})
         if recorder.saves_at(state.step):
             verdict = judge(state.model, train, val) if state.step == schedule.steps else {}
             save = partial(priors.save, state=state, recipe=task.recipe(), report=verdict)

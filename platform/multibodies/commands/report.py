@@ -8,7 +8,6 @@ from pathlib import Path
 from multibodies.commands import common
 
 HELP = "stored results -> table and figures"
-REDRAWN = ("mpjpe_n.png", "effects.png")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,17 +17,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Write the report and print its tables; where the numbers came from is kept."""
-    from multibodies.report.page import Figure
-    from multibodies.report.summary import FIGURES, STEM, show, write_report
+    from multibodies.report.summary import rewrite_report, show
     from multibodies.runs import read_record
     from multibodies.sweep.state import PLAN_FILE
 
-    run_dir: Path = args.run_dir
-    common.existing(run_dir / PLAN_FILE, "run", "run `multibodies sweep` first")
-    config = read_record(run_dir / PLAN_FILE)["config"]
-    old = run_dir / f"{STEM}.json"
-    provenance = read_record(old)["provenance"] if old.exists() else {"profile": config["profile"]}
-    kept = [p for p in sorted((run_dir / FIGURES).glob("*.png")) if p.name not in REDRAWN]
-    extra = [Figure(path, path.stem.replace("_", " ")) for path in kept]
+    path = common.existing(args.run_dir / PLAN_FILE, "run", "run `multibodies sweep` first")
+    config = read_record(path)["config"]
     samples = config["evaluation"]["bootstrap_samples"]
-    print(show(write_report(run_dir, provenance, samples=samples, extra=extra)))
+    print(show(rewrite_report(args.run_dir, config["profile"], samples)))

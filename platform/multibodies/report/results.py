@@ -20,6 +20,8 @@ from multibodies.report.summary import DIAGNOSTICS, FIGURES, PER_IMAGE, STEM, wr
 from multibodies.sweep import Cell, Plan
 from multibodies.tracking import RunLog, Tracker
 
+KEYS = ("seed", "lambda_ri", "flow_weight", "num_hypotheses")
+
 
 def write_results(plan: Plan, run_dir: Path, provenance: Mapping[str, Any]) -> Page:
     """Write table2.{json,md,html} with samples, galleries and training curves."""
@@ -88,8 +90,10 @@ def log_cell(run: RunLog, cell: Cell, frame: pd.DataFrame, details: pd.DataFrame
     means = mine.groupby(["dataset", "n"], as_index=False)[["mpjpe_mm", "re_mm"]].mean()
     run.scores([{str(k): v for k, v in row.items()} for row in means.to_dict("records")])
     for dataset, rows in _of_cell(details, cell).groupby("dataset"):
-        numbers = rows.select_dtypes("number").drop(columns=["seed", "lambda_ri", "flow_weight"])
+        numbers = rows.select_dtypes("number").drop(columns=[*KEYS, "best_hypothesis"])
         values = {f"{dataset}_{name}": float(numbers[name].mean()) for name in numbers.columns}
+        winners = rows["best_hypothesis"].nunique() / float(rows["num_hypotheses"].iloc[0])
+        values[f"{dataset}_dead_share"] = 1 - winners
         run.metrics({name: value for name, value in values.items() if isfinite(value)})
 
 
