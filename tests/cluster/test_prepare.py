@@ -85,7 +85,7 @@ def test_ray_data_reads_the_shards_with_their_shapes(tmp_path: Path, ray_local: 
     write_dataset(sample_plan({"lab-val": 5}, 3), tmp_path, progress=False)
     paths = [str(path) for path in shard_paths(tmp_path, "lab-val")]
     data = ray_local.data.read_parquet(paths, partitioning=None)
-    batch = next(iter(data.iter_batches(batch_size=5, batch_format="numpy")))
+    (batch,) = data.iter_batches(batch_size=5, batch_format="numpy")
     order = np.argsort(batch["image_id"])
     expected = sample_rows(5, split="lab-val")
     for name in ("image", "theta", "camera", "has_3d"):

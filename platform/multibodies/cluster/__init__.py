@@ -5,6 +5,12 @@ from __future__ import annotations
 import logging
 import os
 
+# Read by Ray when it is first imported, which any module of this package may be the one to do.
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("RAY_worker_maximum_startup_concurrency", "8")  # else warns of many trials
+if not os.environ.get("RAY_ADDRESS"):  # binds every port to the given address and not to all
+    os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+
 
 def connect(num_cpus: int | None = None) -> None:
     """Join the cluster that RAY_ADDRESS names, as a submitted job must, or start one on loopback.
@@ -12,15 +18,11 @@ def connect(num_cpus: int | None = None) -> None:
     Does nothing when Ray already runs in this process. `num_cpus` is for a cluster of our own; None
     takes every CPU.
     """
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    joining = bool(os.environ.get("RAY_ADDRESS"))
-    if not joining:  # Ray's switch for binding every port to the given address and not to all
-        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
     import ray
 
     if ray.is_initialized():
         return
-    if joining:
+    if os.environ.get("RAY_ADDRESS"):
         ray.init(log_to_driver=False)
         return
     ray.init(
