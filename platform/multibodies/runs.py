@@ -11,11 +11,12 @@ import fcntl
 import json
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from multibodies.errors import UserError
 from multibodies.files import write_bytes
@@ -66,20 +67,27 @@ def finished(folder: Path) -> dict[str, Any] | None:
 
 
 @contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Hold the folder while a run works in it; the lock goes with the process, however it ends.
+def alone(folder: Path, role: str = "run", patience: float = 0.0) -> Iterator[None]:
+    """Hold a role in the folder; the lock goes with the process, however it ends.
 
-    Raises UserError if another process holds it.
+    Raises UserError if another process still holds it after `patience` seconds.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(
-                f"{folder}: another process works here; wait for it or end it"
-            ) from None
+    deadline = time.monotonic() + patience
+    with (folder / f".{role}.lock").open("w") as file:
+        while not _locked(file):
+            if time.monotonic() >= deadline:
+                raise UserError(f"{folder}: another process works here; wait for it or end it")
+            time.sleep(0.1)
         yield
+
+
+def _locked(file: TextIO) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 class Journal:

@@ -6,25 +6,18 @@ and OUT/diagnostics.parquet.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
 
-from multibodies.cluster import connect
+from multibodies.cluster.shard_tasks import run_tasks
 from multibodies.config import Config
-from multibodies.errors import UserError
 from multibodies.evaluation import (
-    InferTask,
-    ScoreTask,
     Splits,
     collect_scores,
     infer_tasks,
     score_tasks,
     write_table,
 )
-from multibodies.progress import Progress
 from multibodies.scoring import Scores
 
 
@@ -45,7 +38,7 @@ def infer(
     and naming a shard that is damaged.
     """
     tasks = infer_tasks(config, dataset, checkpoint, splits, out, prior=prior, gpu=gpu)
-    return _run("infer", tasks, gpu=gpu, progress=progress)
+    return run_tasks("infer", tasks, gpu=gpu, progress=progress)
 
 
 def score(
@@ -69,42 +62,8 @@ def score(
     tasks = score_tasks(
         config, dataset, hypotheses, splits, out, flow_weights=flow_weights, prior=prior
     )
-    _run("score", tasks, gpu=False, progress=progress)
+    run_tasks("score", tasks, gpu=False, progress=progress)
     scores = collect_scores(tasks)
     write_table(Path(out) / "diagnostics.parquet", scores.diagnostics)
     write_table(Path(out) / "per_image.parquet", scores.records)
     return scores
-
-
-def _run(
-    label: str, tasks: Sequence[InferTask] | Sequence[ScoreTask], *, gpu: bool, progress: bool
-) -> int:
-    """Run what is not done, one Ray Data task per shard. Raises the first UserError of a task."""
-    todo = [task for task in tasks if not task.done]
-    if not todo:
-        return 0
-    connect()
-    import ray.data
-
-    kind = type(todo[0])
-
-    def work(batch: dict[str, Any]) -> dict[str, list[Any]]:
-        task = kind(**json.loads(str(batch["task"][0])))
-        try:
-            task.run()
-        except UserError as error:  # as data: Ray would wrap it in a remote traceback
-            return {"rows": [0], "error": [str(error)]}
-        return {"rows": [task.rows], "error": [""]}
-
-    ray.data.DataContext.get_current().enable_progress_bars = False  # ours knows the rows
-    items = [{"task": json.dumps(task.to_json())} for task in todo]
-    dataset = ray.data.from_items(items, override_num_blocks=len(items))
-    results = dataset.map_batches(work, batch_size=1, num_cpus=1, num_gpus=1 if gpu else None)
-    total = sum(task.rows for task in todo)
-    with Progress(total, label, unit="images") if progress else nullcontext() as bar:
-        for result in results.iter_rows():
-            if result["error"]:
-                raise UserError(result["error"])
-            if bar is not None:
-                bar.advance(int(result["rows"]))
-    return len(todo)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -26,12 +27,14 @@ from ray.train import (
 )
 from ray.train.torch import TorchTrainer
 
-from multibodies import states
+from multibodies import runs, states
 from multibodies.cluster import connect, snapshots
+from multibodies.recorder import Recorder
 
 MAX_FAILURES = 3
 STORAGE = "ray"  # Ray's storage, below a run's folder
 IN_MEMORY = 4 << 30
+PATIENCE = 60.0  # seconds in which the workers of a killed driver are gone
 
 Work = Callable[[dict[str, Any]], None]
 
@@ -105,6 +108,7 @@ def run_group(
     )
     checkpoint = trainer.fit().checkpoint
     assert checkpoint is not None, "the last step always reports a checkpoint"
+    snapshots.tidy(run.storage)
     return checkpoint
 
 
@@ -118,6 +122,23 @@ def scaling(execution: Execution, in_memory: bool) -> ScalingConfig:
         use_gpu=execution.gpus > 0,
         resources_per_worker=resources,
     )
+
+
+@contextmanager
+def recording(
+    folder: Path, step: int, steps: int, checkpoint_every: int, device: torch.device
+) -> Iterator[Recorder]:
+    """Give a worker its recorder; the first worker's writes the journal, from the resumed step on.
+
+    That one first waits for the first worker of a driver that was killed a moment ago.
+    """
+    average = partial(mean_over_workers, device=device)
+    if ray.train.get_context().get_world_rank() != 0:
+        yield Recorder(steps, checkpoint_every, None, average)
+        return
+    with runs.alone(folder, "worker", PATIENCE):
+        journal = runs.Journal(folder / runs.JOURNAL, step)
+        yield Recorder(steps, checkpoint_every, journal, average)
 
 
 @contextmanager

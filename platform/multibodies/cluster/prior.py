@@ -21,7 +21,7 @@ from multibodies.core.body import load_body
 from multibodies.core.prior_fit import Worker, fit_step, judge, start_fit
 from multibodies.data.training_rows import open_source
 from multibodies.priors import CHECKPOINT_EVERY, PriorTask
-from multibodies.recorder import Recorder, shown
+from multibodies.recorder import shown
 
 SPLITS = ("lab-train", "lab-val")
 
@@ -82,17 +82,16 @@ def work(settings: dict[str, Any]) -> None:
     with groups.resumed_from(settings["fallback"]) as folder:
         if folder is not None:
             priors.load(folder, state)
-    journal = runs.Journal(task.out / runs.JOURNAL, state.step) if rank == 0 else None
-    average = partial(groups.mean_over_workers, device=device)
-    recorder = Recorder(schedule.steps, CHECKPOINT_EVERY, journal, average)
     worker = Worker(rank, world, average_gradients if world > 1 else None)
-    while state.step < schedule.steps:
-        nll = fit_step(state, train, schedule, worker)
-        recorder(state.step, {"total": nll})
-        if recorder.saves_at(state.step):
-            verdict = judge(state.model, train, val) if state.step == schedule.steps else {}
-            save = partial(priors.save, state=state, recipe=task.recipe(), report=verdict)
-            groups.report(state.step, recorder.last, save)
+    saves = schedule.steps, CHECKPOINT_EVERY
+    with groups.recording(task.out, state.step, *saves, device) as recorder:
+        while state.step < schedule.steps:
+            nll = fit_step(state, train, schedule, worker)
+            recorder(state.step, {"total": nll})
+            if recorder.saves_at(state.step):
+                verdict = judge(state.model, train, val) if state.step == schedule.steps else {}
+                save = partial(priors.save, state=state, recipe=task.recipe(), report=verdict)
+                groups.report(state.step, recorder.last, save)
 
 
 def average_gradients(model: nn.Module) -> None:

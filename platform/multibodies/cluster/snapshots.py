@@ -18,19 +18,26 @@ SNAPSHOT = "checkpoint_manager_snapshot.json"
 def repair(folder: Path) -> Path | None:
     """Make the storage of one run fit to resume from.
 
-    Where Ray's list is whole, checkpoints that it does not name are removed and None is returned:
-    Ray resumes by itself. Else the list is set aside and the newest whole checkpoint is returned,
-    or None if there is none.
+    Where Ray's list is whole None is returned: Ray resumes by itself. Else the list is set aside
+    and the newest whole checkpoint is returned, or None if there is none.
     """
     listed = registered(folder / SNAPSHOT)
     if listed is not None and all(is_whole(folder / name) for name in listed):
-        for orphan in states_in(folder):
-            if orphan.name not in listed:
-                shutil.rmtree(orphan)
         return None
     if (folder / SNAPSHOT).exists():
         (folder / SNAPSHOT).replace(folder / f"{SNAPSHOT}.damaged")
     return newest(folder)
+
+
+def tidy(folder: Path) -> None:
+    """Remove the checkpoints that Ray's list does not name, once the run is over.
+
+    Not before: the workers of a driver that was just killed may live on for a moment and list one.
+    """
+    listed = registered(folder / SNAPSHOT)
+    for path in states_in(folder):
+        if listed is not None and path.name not in listed:
+            shutil.rmtree(path)
 
 
 def registered(path: Path) -> set[str] | None:

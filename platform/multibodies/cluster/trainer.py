@@ -105,21 +105,14 @@ def work(settings: dict[str, Any]) -> None:
     with groups.resumed_from(settings["fallback"]) as folder:
         if folder is not None:
             fitting.load(folder, state)
-    journal = runs.Journal(task.out / runs.JOURNAL, state.step) if rank == 0 else None
-    stage = task.settings
-    average = partial(groups.mean_over_workers, device=device)
-    recorder = Recorder(stage.steps, stage.checkpoint_every, journal, average)
-    shard = ray.train.get_dataset_shard("train")
-    train(
-        state,
-        prepare_model(Forward(state.model), parallel_strategy_kwargs={"static_graph": True}),
-        fitting.objective_of(task).to(device),
-        batches.for_worker(shard, stage, settings["in_memory"], rank, world, device),
-        stage,
-        recorder,
-        partial(report, settings["recipe"], recorder),
-        rank,
-    )
+    stage, shard = task.settings, ray.train.get_dataset_shard("train")
+    make = batches.for_worker(shard, stage, settings["in_memory"], rank, world, device)
+    forward = prepare_model(Forward(state.model), parallel_strategy_kwargs={"static_graph": True})
+    objective = fitting.objective_of(task).to(device)
+    saves = stage.steps, stage.checkpoint_every
+    with groups.recording(task.out, state.step, *saves, device) as recorder:
+        save = partial(report, settings["recipe"], recorder)
+        train(state, forward, objective, make, stage, recorder, save, rank)
 
 
 def report(recipe: dict[str, Any], recorder: Recorder, state: TrainingState) -> None:
