@@ -114,7 +114,7 @@ def load_prior(directory: str | Path) -> SkeletonPrior:
 
 def read_meta(directory: str | Path) -> dict[str, Any]:
     """Return a checkpoint's meta without reading its weights. Raises UserError."""
-    return _read_header(Path(directory) / WEIGHTS)["meta"]  # type: ignore[no-any-return]
+    return _read_header(Path(directory) / WEIGHTS)["meta"]
 
 
 def identity(directory: str | Path) -> str:

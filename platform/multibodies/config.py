@@ -249,9 +249,11 @@ def load_config(profile: str = "embedded", overrides: Mapping[str, Any] | None =
 
 def known_keys() -> tuple[str, ...]:
     """Return every dotted key that a sweep may set."""
-    sections = {k: f.annotation for k, f in Config.model_fields.items() if k != "profile"}
-    # type: ignore[union-attr]
-    return tuple(f"{k}.{leaf}" for k, cls in sections.items() for leaf in cls.model_fields)
+    default = Config(profile="")
+    sections = [name for name in Config.model_fields if name != "profile"]
+    return tuple(
+        f"{name}.{leaf}" for name in sections for leaf in getattr(default, name).model_dump()
+    )
 
 
 def check_key(key: str) -> None:

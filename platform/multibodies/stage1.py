@@ -66,8 +66,8 @@ def train_stage1(
     torch.manual_seed(config.stage1.seed)
     arrays = load_body(config.body.path)
     loss = config.loss.model_copy(update={"ri": 0.0})
-    # type: ignore[call-overload]
-    model = Regressor(regressor_spec(config.model, 1)).to(memory_format=torch.channels_last)
+    model = Regressor(regressor_spec(config.model, 1))
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     state = TrainingState(model, make_optimizer(model, config.stage1, freeze_trunk=False))
     seconds = _resume(state, out / "resume", fingerprint(stage1_recipe(config)))
     meter = _Meter(config, out, state.step, seconds)

@@ -129,7 +129,7 @@ def train_step(
         raise FloatingPointError(
             f"loss is {float(loss.detach())}; not finite: {', '.join(bad) or 'total'}"
         )
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     nn.utils.clip_grad_norm_([p for g in optimizer.param_groups for p in g["params"]], 50.0)
     optimizer.step()
     return outcome

@@ -10,7 +10,7 @@ pytestmark = pytest.mark.slow
 
 
 def test_pythons_platform_module_wins_in_a_worker(ray_local: Any) -> None:
-    @ray_local.remote
+    @ray_local.remote  # type: ignore[untyped-decorator]
     def look() -> tuple[str, str, str]:
         import platform
         import uuid

@@ -61,7 +61,7 @@ class Objective(nn.Module):
     def skeletons(self, rotations: Tensor, beta: Tensor) -> Tensor:
         """Pose [..., 24, 3, 3] and [..., 10] into joints [..., K, 3] in the camera's frame."""
         flat = self.joints(rotations.flatten(0, -4), beta.flatten(0, -2))["j24"]
-        return flat.unflatten(0, rotations.shape[:-3])  # type: ignore[no-any-return]
+        return flat.unflatten(0, rotations.shape[:-3])
 
     def forward(self, hypotheses: Hypotheses, labels: Labels) -> Outcome:
         """Return eq. 8's value and terms per image."""

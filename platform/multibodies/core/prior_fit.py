@@ -104,7 +104,7 @@ def fit_step(
     if not torch.isfinite(loss):
         raise FloatingPointError(f"prior: the loss of step {state.step} is {loss.detach().item()}")
     state.optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     if worker.average is not None:
         worker.average(state.model)
     nn.utils.clip_grad_norm_(state.model.parameters(), GRADIENT_NORM)

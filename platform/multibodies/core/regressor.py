@@ -63,6 +63,8 @@ class Head(nn.Module):
     function when all hypotheses agree, and fc1 does not grow with M.
     """
 
+    init_state: Tensor
+
     def __init__(self, features: int, spec: RegressorSpec) -> None:
         super().__init__()
         self.spec = spec
@@ -106,7 +108,7 @@ class Head(nn.Module):
 
     def _hidden(self, features: Tensor, seen: Tensor) -> Tensor:
         x = self.drop(self.activation(self.fc1(torch.cat([features, seen], 1))))
-        return self.drop(self.activation(self.fc2(x)))  # type: ignore[no-any-return]
+        return self.drop(self.activation(self.fc2(x)))
 
     def _decode(self, x: Tensor) -> Tensor:
         """Map the hidden layer [B, hidden] to every hypothesis' step [B, M, 157]."""
@@ -129,6 +131,9 @@ class Head(nn.Module):
 class Regressor(nn.Module):
     """Trunk, pooling, head. `features` and `from_features` split it where stage 2 caches."""
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, spec: RegressorSpec) -> None:
         super().__init__()
         self.spec = spec
@@ -140,7 +145,7 @@ class Regressor(nn.Module):
 
     def pooled(self, images: Tensor) -> Pooled:
         """Map RGB images [B, 3, S, S] in [0, 1] to features [B, F] and heat maps."""
-        # type: ignore[no-any-return]
+      
         return self.pooling(self.trunk((images - self.mean) / self.std))
 
     def from_features(self, features: Tensor, heatmaps: Tensor | None = None) -> Hypotheses:

@@ -37,4 +37,4 @@ class VertexBody(nn.Module):
 
     def forward(self, rotations: Tensor, beta: Tensor) -> Tensor:
         """Rotations [B, 24, 3, 3], beta [B, 10] -> vertices [B, V, 3]."""
-        return self.posed(rotations, beta)  # type: ignore[no-any-return]
+        return self.posed(rotations, beta)

@@ -120,7 +120,7 @@ def paint(
 def _second_colour(pattern: int, frequency: float, x: float, y: float, front: bool) -> bool:
     """Whether a place of the shirt has its second colour."""
     if pattern == STRIPES:
-        return np.sin(y * frequency) > 0  # type: ignore[no-any-return]
+        return np.sin(y * frequency) > 0
     if pattern == CHECKS:
-        return np.sin(y * frequency) * np.sin(x * frequency) > 0  # type: ignore[no-any-return]
+        return np.sin(y * frequency) * np.sin(x * frequency) > 0
     return pattern == OPEN and front and abs(x) < 0.05
