@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 TESTS = Path(__file__).resolve().parent
 SOURCES = [str(TESTS.parent / "platform"), str(TESTS)]
@@ -21,6 +22,10 @@ os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # Ray binds to 
 _old = os.environ.get("PYTHONPATH")
 os.environ["PYTHONPATH"] = os.pathsep.join([*SOURCES, *([_old] if _old else [])])
 sys.path[:0] = [source for source in SOURCES if source not in sys.path]
+
+
+settings.register_profile("untimed", deadline=None)  # a busy machine must not fail a test
+settings.load_profile("untimed")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -193,7 +193,7 @@ def _killing(victim: str, marker: Path, step: int) -> Callable[[dict[str, Any]],
                 os.kill(os.getpid() if victim == "worker" else driver, signal.SIGKILL)
                 time.sleep(120)  # with its driver gone, Ray ends this process too
 
-        there.report = report
+        there.report = report  # type: ignore[assignment]
         there.work(settings)
 
     return work

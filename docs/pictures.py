@@ -1,0 +1,69 @@
+"""Make README's pictures from a finished run: ``python docs/pictures.py runs/table2``.
+
+Needs Chromium (Debian's package `chromium`) for the report's and MLflow's pages.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from urllib.parse import quote
+
+from multibodies.tracking_server import tracking_server
+
+IMAGES = Path(__file__).resolve().parent / "images"
+FLAGS = (
+    *("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--hide-scrollbars"),
+    *("--disable-quic", "--disable-background-networking", "--disable-component-update"),
+    *("--disable-sync", "--virtual-time-budget=60000"),
+)
+
+
+def photograph(address: str, picture: Path, width: int, height: int) -> None:
+    """Take a page's picture."""
+    with tempfile.TemporaryDirectory() as profile:
+        subprocess.run(
+            [
+                *("chromium", *FLAGS, f"--user-data-dir={profile}"),
+                *(f"--window-size={width},{height}", f"--screenshot={picture}", address),
+            ],
+            check=True,
+            capture_output=True,
+            timeout=240,
+        )
+
+
+def compare_address(uri: str, sweep: str) -> str:
+    """Return the address of MLflow's comparison of the first seed's four rows of Table 2."""
+    import mlflow
+
+    client = mlflow.MlflowClient(uri)
+    experiment = client.get_experiment_by_name(sweep)
+    if experiment is None:
+        raise SystemExit(f"no experiment '{sweep}'")
+    runs = client.search_runs([experiment.experiment_id], "tags.seed = '0' and tags.ours = 'False'")
+    found = {(r.data.params["loss.ri"], r.data.params["evaluation.flow_weight"]): r for r in runs}
+    ids = json.dumps([found[key].info.run_id for key in sorted(found)])
+    experiments = json.dumps([experiment.experiment_id])
+    return f"{uri}/#/compare-runs?runs={quote(ids)}&experiments={quote(experiments)}"
+
+
+def main(run_dir: Path) -> None:
+    """Write docs/images/*.png."""
+    IMAGES.mkdir(exist_ok=True)
+    shutil.copyfile(run_dir / "figures" / "samples.png", IMAGES / "samples.png")
+    shutil.copyfile(run_dir / "figures" / "gallery-awild-test.png", IMAGES / "fig6.png")
+    photograph((run_dir / "table2.html").resolve().as_uri(), IMAGES / "table2.png", 1100, 1150)
+    sweep = json.loads((run_dir / "plan.json").read_text())["name"]
+    with tracking_server(run_dir) as server:
+        time.sleep(2)
+        photograph(compare_address(server.uri, sweep), IMAGES / "mlflow_compare.png", 1500, 1500)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
