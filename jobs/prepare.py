@@ -1,5 +1,6 @@
-"""Job: source -> Parquet shards and a manifest. ``ray job submit -- python jobs/prepare.py --out
-DIR``.
+"""Job: a source -> Parquet shards and a manifest.
+
+ray job submit --working-dir . -- python jobs/prepare.py --out DIR
 """
 
 from __future__ import annotations

@@ -23,6 +23,7 @@ import pytest
 from multibodies.errors import UserError
 from multibodies.tracking import Event, Journal, Tracker, flat, read_journal, replay
 from multibodies.tracking import tracker as tracker_module
+from multibodies.tracking.sink import Sink
 from multibodies.tracking_server import (
     PID_FILE,
     Server,
@@ -133,7 +134,7 @@ def test_a_dead_server_is_tried_once_and_everything_is_journaled(
     kind: str, journal: Path, silent_uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tries = []
-    real = tracker_module.Sink
+    real = Sink
 
     def counted(uri: str, **limits: int) -> Any:
         tries.append(uri)

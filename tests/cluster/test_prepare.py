@@ -248,4 +248,4 @@ def test_rendered_data_go_through_prepare(tmp_path: Path) -> None:
         splits, 3
     )
     scenes = [read_split(tmp_path, split, ["theta"])["theta"] for split in splits]
-    np.testing.assert_array_equal(*scenes)
+    np.testing.assert_array_equal(scenes[0], scenes[1])

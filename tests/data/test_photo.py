@@ -42,7 +42,8 @@ def test_every_mode_becomes_rgb(tmp_path: Path, mode: str) -> None:
     path = tmp_path / "photo.tiff"
     Image.fromarray(PIXELS).convert(mode).save(path)
     found = load_photo(path)
-    assert (found.shape, found.dtype) == ((6, 9, 3), np.uint8)
+    assert found.shape == (6, 9, 3)
+    assert found.dtype == np.uint8
 
 
 def jpeg(path: Path, side: int = 64) -> Path:

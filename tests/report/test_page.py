@@ -8,10 +8,12 @@ import re
 from html.parser import HTMLParser
 from io import BytesIO
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.collections import LineCollection
 from PIL import Image
 
 from multibodies.errors import UserError
@@ -265,7 +267,7 @@ def test_bones_are_drawn_between_visible_joints_only() -> None:
     keypoints[0, :3, 2] = 1
     rows = {"image": np.zeros((2, 8, 8, 3), np.uint8), "keypoints_2d": keypoints}
     figure = figures.samples(rows)
-    first, second = (axes.collections[0] for axes in figure.axes)
+    first, second = (cast(LineCollection, axes.collections[0]) for axes in figure.axes)
     assert len(first.get_segments()) == 2, "ankle-knee and knee-hip"
     assert len(second.get_segments()) == 0
 
@@ -273,7 +275,7 @@ def test_bones_are_drawn_between_visible_joints_only() -> None:
 def test_training_curves_leave_out_what_was_not_logged(tmp_path: Path) -> None:
     runs = {"a": [{"step": 1, "loss": 3.0}, {"step": 2, "loss": 2.0, "val": 9.0}], "b": []}
     figure = figures.training_curves(runs, ("loss", "val"))
-    drawn = [[len(line.get_xdata()) for line in axes.lines] for axes in figure.axes]
+    drawn = [[np.size(line.get_xdata()) for line in axes.lines] for axes in figure.axes]
     assert drawn == [[2, 0], [1, 0]]
     path = figures.save(figure, tmp_path / "t.png")
     with Image.open(path) as image:

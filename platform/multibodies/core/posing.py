@@ -24,7 +24,8 @@ def pose_points(
     local [J, 3, 3, B], offsets [J, 3, B], points [P, 3, B] sorted by joint, ``counts`` [J] points
     of each joint, ``parents`` [J] with parents before children -> [P + J, 3, B].
     """
-    out: Tensor = _Pose.apply(local, offsets, points, tuple(parents), tuple(counts))
+    apply: Any = _Pose.apply
+    out: Tensor = apply(local, offsets, points, tuple(parents), tuple(counts))
     return out
 
 

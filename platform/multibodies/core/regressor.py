@@ -145,7 +145,7 @@ class Regressor(nn.Module):
 
     def pooled(self, images: Tensor) -> Pooled:
         """Map RGB images [B, 3, S, S] in [0, 1] to features [B, F] and heat maps."""
-      
+
         return self.pooling(self.trunk((images - self.mean) / self.std))
 
     def from_features(self, features: Tensor, heatmaps: Tensor | None = None) -> Hypotheses:
