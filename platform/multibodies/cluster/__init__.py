@@ -12,6 +12,9 @@ if not os.environ.get("RAY_ADDRESS"):  # binds every port to the given address a
     os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
 
 
+START_TRIES = 3
+
+
 def connect(num_cpus: int | None = None) -> None:
     """Join the cluster that RAY_ADDRESS names, as a submitted job must, or start one on loopback.
 
@@ -25,6 +28,18 @@ def connect(num_cpus: int | None = None) -> None:
     if os.environ.get("RAY_ADDRESS"):
         ray.init(log_to_driver=False)
         return
+    for left in reversed(range(START_TRIES)):
+        try:
+            return _start(num_cpus)
+        except Exception:  # Ray gives up after 30 s, which a busy machine may need
+            ray.shutdown()
+            if not left:
+                raise
+
+
+def _start(num_cpus: int | None) -> None:
+    import ray
+
     ray.init(
         address="local",
         num_cpus=num_cpus,

@@ -107,7 +107,7 @@ def work(settings: dict[str, Any]) -> None:
             fitting.load(folder, state)
     stage, shard = task.settings, ray.train.get_dataset_shard("train")
     make = batches.for_worker(shard, stage, settings["in_memory"], rank, world, device)
-    forward = prepare_model(Forward(state.model), parallel_strategy_kwargs={"static_graph": True})
+    forward = prepare_model(Forward(state.model))
     objective = fitting.objective_of(task).to(device)
     saves = stage.steps, stage.checkpoint_every
     with groups.recording(task.out, state.step, *saves, device) as recorder:

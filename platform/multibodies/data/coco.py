@@ -88,12 +88,11 @@ def person_row(person: Person, image_root: Path, image_size: int, split: str) ->
 
 
 def keypoints_j24(flat: Sequence[float], square: Square) -> npt.NDArray[np.float32]:
-    """Map COCO's 17 keypoints (x, y, v) to J24 in ndc [24, 3]; joints that COCO lacks are 0, 0,
-    hidden.
+    """Map COCO's 17 keypoints (x, y, v) to J24 in ndc [24, 3].
 
-    COCO's x, y are pixel indices, so .5 is added to reach the pixel's centre (as Detectron2 does).
-    Visible is v > 0 (labelled, perhaps behind something, as in SPIN) and inside the crop. Raises
-    UserError on another length than 51.
+    Joints that COCO lacks are 0, 0, hidden. COCO's x, y are pixel indices, so .5 is added to reach
+    the pixel's centre (as Detectron2 does). Visible is v > 0 (labelled, perhaps behind something,
+    as in SPIN) and inside the crop. Raises UserError on another length than 51.
     """
     if len(flat) != 3 * len(COCO17_TO_J24):
         raise UserError(f"keypoints: {len(flat)} numbers, expected 51 (17 times x, y, v)")

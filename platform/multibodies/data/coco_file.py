@@ -38,10 +38,10 @@ class Selection(NamedTuple):
 
 
 def find_annotations(path: str | Path) -> Path:
-    """Return the annotation file: `path` itself, or the only ``*keypoints*.json`` (else ``*.json``)
-    of a folder.
+    """Return the annotation file: `path` itself, or the only one of a folder.
 
-    Raises UserError when there is none or more than one.
+    Files called ``*keypoints*.json`` go before other ``*.json``. Raises UserError when there is
+    none or more than one.
     """
     path = Path(path)
     if not path.is_dir():
@@ -56,8 +56,7 @@ def find_annotations(path: str | Path) -> Path:
 
 
 def select_people(path: str | Path, min_visible: int = MIN_VISIBLE) -> Selection:
-    """Read a COCO file through pycocotools and keep whole single persons with enough labelled
-    joints.
+    """Read a COCO file through pycocotools and keep single persons with enough joints.
 
     A keypoint counts when its flag v is 1 or 2, as in SPIN. Left out and counted: crowds, and
     persons with fewer than `min_visible` labelled among keypoints 5..16. Raises UserError when the

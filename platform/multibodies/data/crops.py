@@ -1,9 +1,7 @@
-"""One pixel pipeline for training, evaluation and predict: a square of a photograph, resized to the
-network's side.
+"""One pixel pipeline for training, evaluation and predict: cut a square, resize it.
 
 Legend: H, W of the photograph, S side of the crop, K keypoint. Boxes are continuous pixel
-coordinates: the first pixel covers [0, 1), so its centre is .5. In ndc the crop's edges are -1 and
-1.
+coordinates: the first pixel covers [0, 1), so its centre is .5. In ndc the crop's edges are -1, 1.
 """
 
 from __future__ import annotations
@@ -22,8 +20,9 @@ LARGEST = 8  # a box may be this many times larger than the photograph's longer 
 
 
 class Square(NamedTuple):
-    """A square of whole pixels of a photograph: left and top edge, side. It may reach outside the
-    photograph.
+    """A square of whole pixels of a photograph: left edge, top edge, side.
+
+    It may reach outside the photograph.
     """
 
     left: int
@@ -44,10 +43,9 @@ class Square(NamedTuple):
 def square_around(
     x: float, y: float, width: float, height: float, scale: float = BOX_SCALE
 ) -> Square:
-    """Return the square about a box's centre with side = scale * max(width, height), rounded to
-    whole pixels.
+    """Return the square about a box's centre, of side scale * max(width, height).
 
-    Raises UserError on a box that is not finite or has no area.
+    It is rounded to whole pixels. Raises UserError on a box that is not finite or has no area.
     """
     if not all(map(math.isfinite, (x, y, width, height))):
         raise UserError(
@@ -85,9 +83,7 @@ def crop(image: npt.NDArray[np.uint8], square: Square, size: int) -> npt.NDArray
 
 
 def to_ndc(points: npt.NDArray[np.floating], square: Square) -> npt.NDArray[np.float32]:
-    """Map points [K, 2] in continuous pixels of the photograph to ndc of the crop: 2 (p - corner) /
-    side - 1.
-    """
+    """Map points [K, 2] in pixels of the photograph to ndc: 2 (p - corner) / side - 1."""
     corner = np.array([square.left, square.top], np.float64)
     return (2 * (points - corner) / square.side - 1).astype(np.float32)
 

@@ -1,5 +1,4 @@
-"""The manifest of a prepared dataset: recipe, shards with their SHA-256, counts. Written last, read
-first.
+"""The manifest of a dataset: recipe, shards with their SHA-256, counts.
 
 A folder holds `recipe.json` (written first), `<split>/part-*.parquet` with a sidecar each,
 `quarantine/part-*.parquet` and, once every shard is whole, `manifest.json`.
@@ -46,8 +45,9 @@ class Counts(Section):
 
 
 class Manifest(Section):
-    """A whole dataset. `skipped` counts source records that were never asked for, such as COCO's
-    crowds.
+    """A whole dataset.
+
+    `skipped` counts source records that were never asked for, such as COCO's crowds.
     """
 
     schema_version: int
@@ -121,8 +121,9 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def read_manifest(folder: str | Path) -> Manifest:
-    """Read `manifest.json`. Raises UserError when it is missing, damaged or of another schema
-    version.
+    """Read `manifest.json`.
+
+    Raises UserError when it is missing, damaged or of another schema version.
     """
     path = Path(folder) / MANIFEST
     content = read_json(
@@ -144,8 +145,9 @@ def read_manifest(folder: str | Path) -> Manifest:
 
 
 def read_json(path: Path, missing: str) -> dict[str, Any]:
-    """Read a JSON object. Raises UserError: `missing` when there is no file, else what is wrong
-    with it.
+    """Read a JSON object.
+
+    Raises UserError: `missing` when there is no file, else what is wrong with it.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -161,10 +163,10 @@ def read_json(path: Path, missing: str) -> dict[str, Any]:
 
 
 def verify(folder: str | Path, splits: Iterable[str] | None = None) -> Manifest:
-    """Read the manifest and hash every shard (of some splits): Parquet itself reads flipped bits
-    silently.
+    """Read the manifest and hash every shard, of all splits or some.
 
-    Raises UserError naming the first shard that is missing or damaged.
+    Parquet itself reads flipped bits silently. Raises UserError naming the first shard that is
+    missing or damaged.
     """
     manifest = read_manifest(folder)
     for split in manifest.splits if splits is None else splits:

@@ -25,9 +25,7 @@ Rows = Mapping[str, Array | Sequence[Any]]
 
 
 class Column(NamedTuple):
-    """One column: dtype of an element (a NumPy name, or "str"), shape of a row's value, unit and
-    frame.
-    """
+    """One column: NumPy name of an element's dtype (or "str"), shape of a value, unit, frame."""
 
     dtype: str
     shape: tuple[int, ...] = ()
@@ -95,8 +93,9 @@ def described_columns(image_size: int) -> dict[str, dict[str, Any]]:
 
 
 def row_count(rows: Rows) -> int:
-    """Return how many rows there are. Raises UserError on a missing or unknown column and on
-    unequal lengths.
+    """Return how many rows there are.
+
+    Raises UserError on a missing or unknown column and on unequal lengths.
     """
     for name in COLUMNS:
         if name not in rows:
@@ -144,9 +143,7 @@ def _arrow_column(
 
 
 def rows_from_table(table: pa.Table) -> dict[str, Array]:
-    """Turn an Arrow table (all columns of the schema, or some) into writable NumPy arrays of B
-    rows.
-    """
+    """Turn an Arrow table, with all columns or some, into writable arrays of B rows."""
     return {name: _numpy_column(table.column(name)) for name in table.column_names}
 
 

@@ -26,10 +26,10 @@ def shard_name(split: str, index: int) -> str:
 
 
 def write_shard(folder: Path, name: str, table: pa.Table) -> Shard:
-    """Write one Parquet file by temporary file, fsync and rename; the same table gives the same
-    bytes.
+    """Write one Parquet file by temporary file, fsync and rename.
 
-    Raises UserError when the disk refuses (full, read-only); nothing half-written stays.
+    The same table gives the same bytes. Raises UserError when the disk refuses (full, read-only);
+    nothing half-written stays.
     """
     path = folder / name
     with atomic(path) as temporary:
@@ -38,8 +38,9 @@ def write_shard(folder: Path, name: str, table: pa.Table) -> Shard:
 
 
 def shard_paths(folder: str | Path, split: str) -> list[Path]:
-    """Return the paths of a split's shards that have rows, in order. Raises UserError on an unknown
-    split.
+    """Return the paths of a split's shards that have rows, in order.
+
+    Raises UserError on an unknown split.
     """
     return [
         Path(folder) / shard.path for shard in read_manifest(folder).shards(split) if shard.rows
@@ -65,8 +66,9 @@ def read_table(folder: str | Path, split: str, columns: Sequence[str] | None = N
 def read_split(
     folder: str | Path, split: str, columns: Sequence[str] | None = None
 ) -> dict[str, Array]:
-    """Read a split as writable NumPy arrays of B rows, ready for ``torch.from_numpy``. Raises as
-    `read_table`.
+    """Read a split as writable arrays of B rows, ready for ``torch.from_numpy``.
+
+    Raises as `read_table`.
     """
     return rows_from_table(read_table(folder, split, columns))
 

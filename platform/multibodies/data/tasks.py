@@ -56,8 +56,9 @@ class ShardTask:
 
 
 class Done(Section):
-    """What became of a task. `quarantine` is the table of refused rows, `example` the first one's
-    reason.
+    """What became of a task.
+
+    `quarantine` is the table of refused rows, `example` the first one's reason.
     """
 
     task: tuple[str, int, int, int]  # split, index, start, count
@@ -90,11 +91,10 @@ def split_rows(split: str, data: DataConfig) -> int:
 
 
 def make_shard(task: ShardTask, make: RowMaker, folder: Path, recipe: str, image_size: int) -> Done:
-    """Make a task's rows, refuse the bad ones one by one, write shard, quarantine table and
-    sidecar.
+    """Make a task's rows, refuse the bad ones one by one, write what a shard needs.
 
-    Raises UserError when the disk refuses or the maker returns other columns or another number of
-    rows.
+    That is the shard, the table of refused rows and, last, the sidecar. Raises UserError when the
+    disk refuses or the maker returns other columns or another number of rows.
     """
     made, refused = make(task)
     good, invalid = validate_rows(made, image_size)
