@@ -12,7 +12,7 @@ import pytest
 from multibodies.sweep import expand, load_sweep, smoke_variant
 
 SWEEPS = sorted((Path(__file__).parents[2] / "sweeps").glob("*.toml"))
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")
