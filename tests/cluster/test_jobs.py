@@ -30,15 +30,22 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def _environment() -> dict[str, str]:
+    """Return the environment of head and client: whoever reaches a dashboard needs its token."""
+    token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0123456789abcdef0123456789abcdef"}
+    loopback = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+    inherited = {key: value for key, value in os.environ.items() if key != "RAY_ADDRESS"}
+    here = {"PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])}
+    return {**inherited, **loopback, **token, **here}
+
+
 @pytest.fixture
 def dashboard() -> Iterator[str]:
     """Start a head with a dashboard in a process of its own, and end it by its process group."""
     port = _free_port()
-    environment = {**os.environ, "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
-    environment.pop("RAY_ADDRESS", None)
     head = subprocess.Popen(
         [sys.executable, "-c", HEAD, str(port)],
-        env=environment,
+        env=_environment(),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -55,6 +62,7 @@ def dashboard() -> Iterator[str]:
             head.wait(30)
         except subprocess.TimeoutExpired:
             os.killpg(head.pid, signal.SIGKILL)
+        head.stdout.close()
 
 
 def test_a_sweep_runs_as_a_submitted_job(dashboard: str, tmp_path: Path) -> None:
@@ -65,7 +73,9 @@ def test_a_sweep_runs_as_a_submitted_job(dashboard: str, tmp_path: Path) -> None
         *("--working-dir", str(ROOT), "--runtime-env-json", json.dumps(runtime), "--"),
         *("python", "jobs/sweep.py", "sweeps/smoke.toml", "--out", str(out)),
     ]
-    done = subprocess.run(submit, capture_output=True, text=True, check=False, cwd=ROOT)
+    done = subprocess.run(
+        submit, env=_environment(), capture_output=True, text=True, check=False, cwd=ROOT
+    )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     assert "succeeded" in done.stdout
     result = json.loads((out / "table2.json").read_text())
