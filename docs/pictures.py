@@ -62,7 +62,7 @@ def main(run_dir: Path) -> None:
     sweep = json.loads((run_dir / "plan.json").read_text())["name"]
     with tracking_server(run_dir) as server:
         time.sleep(2)
-        photograph(compare_address(server.uri, sweep), IMAGES / "mlflow_compare.png", 1500, 1500)
+        photograph(compare_address(server.uri, sweep), IMAGES / "mlflow_compare.png", 1900, 4300)
 
 
 if __name__ == "__main__":

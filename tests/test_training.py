@@ -179,11 +179,12 @@ def test_a_killed_training_ends_like_an_undisturbed_one(
         with pytest.raises(_Killed):
             fit_local(config, "stage2", rows, tmp_path / "hit", start_from=start, progress=False)
     assert not (tmp_path / "hit" / fitting.WEIGHTS).exists()
+    assert len(states.states_in(tmp_path / "hit" / local.RESUME)) == local.KEPT
     hit = fit_local(config, "stage2", rows, tmp_path / "hit", start_from=start, progress=False)
     assert largest_difference(calm, hit) == 0
     assert (hit.parent / runs.JOURNAL).read_text() == (calm.parent / runs.JOURNAL).read_text()
     assert [line["step"] for line in runs.read_journal(hit.parent / runs.JOURNAL)] == [2, 4, 6]
-    assert len(states.states_in(hit.parent / local.RESUME)) == local.KEPT
+    assert not (hit.parent / local.RESUME).exists()
 
 
 def test_a_damaged_last_checkpoint_costs_its_steps_alone(

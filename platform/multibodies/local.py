@@ -50,6 +50,7 @@ def fit_local(
             with bar as report:
                 last = _run(task, read_rows(source), recipe, torch.device(device), report)
             fitting.conclude(task, last)
+            shutil.rmtree(task.out / RESUME, ignore_errors=True)  # of no more use
     return task.weights
 
 

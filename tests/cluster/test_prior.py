@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from model_samples import save_dataset
-from multibodies import priors, runs, states
+from multibodies import priors, runs
 from multibodies.checkpoints import load_prior, read_meta
 from multibodies.cluster import groups
 from multibodies.cluster.prior import fit_prior
@@ -155,4 +155,3 @@ def test_two_workers_fit_what_one_process_fits(
     fit_prior(config, rows, tmp_path, progress=False)
     with pytest.raises(UserError, match=r"prior\.steps"):
         fit_prior(load_config("smoke", {**SETTINGS, "prior.steps": 7}), rows, tmp_path)
-    assert states.is_whole(tmp_path / groups.STORAGE / "prior" / states.name_of(6))

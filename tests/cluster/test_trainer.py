@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from multibodies import fitting, runs, states
-from multibodies.checkpoints import load_regressor
+from multibodies.checkpoints import load_module, load_regressor, read_meta
 from multibodies.cluster import groups, snapshots, trainer
 from multibodies.cluster.groups import Execution
 from multibodies.cluster.trainer import fit
@@ -77,17 +77,14 @@ def _list(folder: Path, steps: tuple[int, ...]) -> None:
     runs.write_record(folder / snapshots.SNAPSHOT, {"checkpoint_results": listed})
 
 
-def _steps_in(folder: Path) -> list[int]:
-    return [int(path.name.removeprefix(states.PREFIX)) for path in states.states_in(folder)]
-
-
-def test_a_whole_list_is_ray_s_to_resume_from_and_orphans_go_at_the_end(tmp_path: Path) -> None:
+def test_a_whole_list_is_ray_s_to_resume_from(tmp_path: Path) -> None:
     _save_states(tmp_path, (2, 4, 6), {})
     _list(tmp_path, (2, 4))
     assert snapshots.repair(tmp_path) is None
-    assert _steps_in(tmp_path) == [2, 4, 6]
-    snapshots.tidy(tmp_path)
-    assert _steps_in(tmp_path) == [2, 4]
+    assert snapshots.registered(tmp_path / snapshots.SNAPSHOT) == {
+        states.name_of(2),
+        states.name_of(4),
+    }
 
 
 @pytest.mark.parametrize("content", ["", '{"checkpoint_results": [{"checkp', "[]", "{}"])
@@ -131,15 +128,16 @@ def test_workers_hold_what_they_are_given() -> None:
 def test_a_run_that_only_lacks_its_weights_is_concluded_without_ray(
     rows: Path, stage1: Path, calm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    source = calm.parent / "checkpoints" / states.name_of(6)
-    target = tmp_path / groups.STORAGE / "stage2" / source.name
-    for part in ("model", "optimizer"):
-        (target / part).mkdir(parents=True)
-        for file in (source / part).iterdir():
-            (target / part / file.name).write_bytes(file.read_bytes())
+    task = fitting.Task(tiny_config(), "stage2", rows, tmp_path, stage1)
+    state, meta = fitting.build_state(task), read_meta(calm)
+    state.model.load_state_dict(load_module(calm)[0])
+    state.step = meta["step"]
+    place = groups.Run("stage2", tmp_path, 6).storage / states.name_of(6)
+    fitting.save(place, state, meta["recipe"])
     monkeypatch.setattr(groups, "TorchTrainer", None)
     weights = fit(tiny_config(), "stage2", rows, tmp_path, start_from=stage1, progress=False)
     assert largest_difference(calm, weights) == 0
+    assert not place.exists()
 
 
 def test_a_damaged_shard_is_refused_by_name(stage1: Path, tmp_path: Path) -> None:

@@ -1,11 +1,12 @@
 """A group of Train workers: started, restarted where one dies, gone on with where the driver died.
 
 What both trainings share, the regressor's and the prior's. A run's folder holds recipe.json,
-train.jsonl, ray/NAME/ (Ray's storage), weights/ and, at the end, finished.json.
+train.jsonl and ray/NAME/ (Ray's storage, checkpoints); at the end weights/ and finished.json.
 """
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -108,8 +109,12 @@ def run_group(
     )
     checkpoint = trainer.fit().checkpoint
     assert checkpoint is not None, "the last step always reports a checkpoint"
-    snapshots.tidy(run.storage)
     return checkpoint
+
+
+def discard(folder: Path) -> None:
+    """Remove the checkpoints of a finished run: several times its weights, and of no more use."""
+    shutil.rmtree(folder / STORAGE, ignore_errors=True)
 
 
 def scaling(execution: Execution, in_memory: bool) -> ScalingConfig:

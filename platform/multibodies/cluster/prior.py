@@ -57,6 +57,7 @@ def fit_prior(
                 checkpoint = groups.run_group(this, work, {"task": task}, read, how)
             with checkpoint.as_directory() as last:
                 priors.conclude(task, Path(last))
+            groups.discard(task.out)
     return task.weights
 
 

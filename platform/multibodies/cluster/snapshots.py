@@ -7,10 +7,9 @@ resuming although whole checkpoints lie beside it.
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 
-from multibodies.states import is_whole, newest, states_in
+from multibodies.states import is_whole, newest
 
 SNAPSHOT = "checkpoint_manager_snapshot.json"
 
@@ -19,7 +18,8 @@ def repair(folder: Path) -> Path | None:
     """Make the storage of one run fit to resume from.
 
     Where Ray's list is whole None is returned: Ray resumes by itself. Else the list is set aside
-    and the newest whole checkpoint is returned, or None if there is none.
+    and the newest whole checkpoint is returned, or None if there is none. Nothing is removed: the
+    workers of a driver that was just killed may live on for a moment and list what is not listed.
     """
     listed = registered(folder / SNAPSHOT)
     if listed is not None and all(is_whole(folder / name) for name in listed):
@@ -27,17 +27,6 @@ def repair(folder: Path) -> Path | None:
     if (folder / SNAPSHOT).exists():
         (folder / SNAPSHOT).replace(folder / f"{SNAPSHOT}.damaged")
     return newest(folder)
-
-
-def tidy(folder: Path) -> None:
-    """Remove the checkpoints that Ray's list does not name, once the run is over.
-
-    Not before: the workers of a driver that was just killed may live on for a moment and list one.
-    """
-    listed = registered(folder / SNAPSHOT)
-    for path in states_in(folder):
-        if listed is not None and path.name not in listed:
-            shutil.rmtree(path)
 
 
 def registered(path: Path) -> set[str] | None:

@@ -63,6 +63,7 @@ def fit(
                 checkpoint = run(task, name or stage, source, recipe, execution)
             with checkpoint.as_directory() as folder:
                 fitting.conclude(task, Path(folder))
+            groups.discard(task.out)
     return task.weights
 
 
