@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 from setuptools import find_packages  # type: ignore[import-untyped]
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -34,6 +35,7 @@ def test_pythons_own_platform_still_imports_from_the_repository() -> None:
     assert found.stdout.strip() == sys.version.split()[0]
 
 
+@pytest.mark.slow
 def test_pythons_own_platform_still_imports_in_a_ray_worker(ray_local: Any) -> None:
     def probe() -> tuple[str, str]:
         import platform
