@@ -14,6 +14,8 @@ import time
 from pathlib import Path
 from urllib.parse import quote
 
+from PIL import Image
+
 from multibodies.tracking_server import tracking_server
 
 IMAGES = Path(__file__).resolve().parent / "images"
@@ -62,7 +64,10 @@ def main(run_dir: Path) -> None:
     sweep = json.loads((run_dir / "plan.json").read_text())["name"]
     with tracking_server(run_dir) as server:
         time.sleep(2)
-        photograph(compare_address(server.uri, sweep), IMAGES / "mlflow_compare.png", 1900, 4300)
+        picture = IMAGES / "mlflow_compare.png"
+        photograph(compare_address(server.uri, sweep), picture, 1900, 2700)
+    with Image.open(picture) as page:
+        page.crop((200, 0, 1400, 2680)).save(picture)  # without MLflow's side bars
 
 
 if __name__ == "__main__":
