@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -65,6 +66,18 @@ def dashboard() -> Iterator[str]:
         head.stdout.close()
 
 
+def _submitted(command: list[str]) -> subprocess.CompletedProcess[str]:
+    """Submit, again while the head's job agent is still starting."""
+    for _ in range(12):
+        done = subprocess.run(
+            command, env=_environment(), capture_output=True, text=True, check=False, cwd=ROOT
+        )
+        if "No available agent" not in done.stderr + done.stdout:
+            break
+        time.sleep(5)
+    return done
+
+
 def test_a_sweep_runs_as_a_submitted_job(dashboard: str, tmp_path: Path) -> None:
     out = tmp_path / "smoke"
     runtime = {"env_vars": {"PYTHONPATH": "platform", "OMP_NUM_THREADS": "1"}}
@@ -73,9 +86,7 @@ def test_a_sweep_runs_as_a_submitted_job(dashboard: str, tmp_path: Path) -> None
         *("--working-dir", str(ROOT), "--runtime-env-json", json.dumps(runtime), "--"),
         *("python", "jobs/sweep.py", "sweeps/smoke.toml", "--out", str(out)),
     ]
-    done = subprocess.run(
-        submit, env=_environment(), capture_output=True, text=True, check=False, cwd=ROOT
-    )
+    done = _submitted(submit)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     assert "succeeded" in done.stdout
     result = json.loads((out / "table2.json").read_text())
