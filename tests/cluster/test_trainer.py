@@ -115,7 +115,7 @@ def test_a_batch_that_workers_cannot_share_is_refused(
     rows: Path, stage1: Path, tmp_path: Path, workers: int
 ) -> None:
     with pytest.raises(UserError, match=rf"{workers} workers cannot share 8 rows equally"):
-        fit(tiny_config(), "stage2", rows, tmp_path, start_from=stage1, workers=1)
+        fit(tiny_config(), "stage2", rows, tmp_path, start_from=stage1, workers=workers)
 
 
 def test_workers_hold_what_they_are_given() -> None:
