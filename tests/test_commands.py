@@ -54,7 +54,10 @@ def test_sweep_dry_run_prints_the_plan_and_writes_nothing(tmp_path: Path, capsys
     assert not out.exists()
 
 
-def test_sweep_options_change_the_plan(capsys: Capture) -> None:
+def test_sweep_options_change_the_plan(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    monkeypatch.chdir(tmp_path)  # a clone's own runs/ must not bear on the plan
     assert cli.main(["sweep", str(TABLE2), "--smoke", "--stage1", "train", "--dry-run"]) == 0
     text = capsys.readouterr().out
     assert "profile smoke" in text

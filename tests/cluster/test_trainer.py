@@ -53,11 +53,8 @@ def calm(rows: Path, stage1: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 
 @pytest.fixture
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let Ray Train look at its workers five times a second, not every two seconds, and spare it
-    the process that watches for the preemption of cloud machines.
-    """
+    """Let Ray Train look at its workers five times a second, not every two seconds."""
     monkeypatch.setenv("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
-    monkeypatch.setenv("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
 
 
 def _save_states(folder: Path, steps: tuple[int, ...], config_changes: dict[str, Any]) -> Path:
@@ -148,33 +145,6 @@ def test_a_damaged_shard_is_refused_by_name(stage1: Path, tmp_path: Path) -> Non
     assert not (tmp_path / "run" / groups.STORAGE).exists()
 
 
-@pytest.mark.slow
-@pytest.mark.usefixtures("ray_local", "soon")
-def test_two_workers_take_the_steps_of_one_device(
-    rows: Path, stage1: Path, calm: Path, tmp_path: Path
-) -> None:
-    reported: list[int] = []
-    weights = fit(
-        tiny_config(),
-        "stage2",
-        rows,
-        tmp_path,
-        start_from=stage1,
-        workers=2,
-        progress=False,
-        on_report=lambda step, metrics: reported.append(step),
-    )
-    assert largest_difference(calm, weights) < ROUNDING
-    assert reported == [2, 4, 6]
-    ours, theirs = (runs.read_journal(path.parent / runs.JOURNAL) for path in (weights, calm))
-    for mine, other in zip(ours, theirs, strict=True):
-        assert mine["total"] == pytest.approx(other["total"], rel=1e-4)
-        assert mine["best"] == pytest.approx(other["best"], rel=1e-4)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(groups, "TorchTrainer", None)  # finished: nothing runs again
-        fit(tiny_config(), "stage2", rows, tmp_path, start_from=stage1, workers=1)
-
-
 def _killing(victim: str, marker: Path, step: int) -> Callable[[dict[str, Any]], None]:
     """Return a worker's loop in which the first worker kills itself, or its driver, once, after
     reporting `step`. Before that it marks the journal's first line, which only a run that resumes
@@ -215,15 +185,32 @@ def _check_resumed(out: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("ray_local", "soon")
-def test_a_killed_worker_costs_at_most_one_reported_step(
+def test_two_workers_of_which_one_is_killed_take_the_steps_of_one_device(
     rows: Path, stage1: Path, calm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     marker, out = tmp_path / "killed", tmp_path / "run"
+    reported: list[int] = []
     monkeypatch.setattr(trainer, "work", _killing("worker", marker, 4))
-    weights = fit(tiny_config(), "stage2", rows, out, start_from=stage1, workers=2, progress=False)
+    weights = fit(
+        tiny_config(),
+        "stage2",
+        rows,
+        out,
+        start_from=stage1,
+        workers=2,
+        progress=False,
+        on_report=lambda step, metrics: reported.append(step),
+    )
     assert marker.exists()
     assert largest_difference(calm, weights) < ROUNDING
+    assert reported == [2, 4, 6]
     _check_resumed(out)
+    ours, theirs = (runs.read_journal(path.parent / runs.JOURNAL) for path in (weights, calm))
+    for mine, other in zip(ours, theirs, strict=True):
+        assert mine["total"] == pytest.approx(other["total"], rel=1e-4)
+        assert mine["best"] == pytest.approx(other["best"], rel=1e-4)
+    monkeypatch.setattr(groups, "TorchTrainer", None)  # finished: nothing runs again
+    fit(tiny_config(), "stage2", rows, out, start_from=stage1, workers=1)
 
 
 DRIVER = """

@@ -15,7 +15,7 @@ import numpy as np
 import ray.data
 import torch
 
-from multibodies.cluster import quiet_data
+from multibodies.cluster import prepare_data
 from multibodies.config import StageConfig
 from multibodies.data.training_rows import batch_of
 from multibodies.errors import UserError
@@ -30,7 +30,7 @@ def read_shards(paths: Sequence[Path], columns: Sequence[str], in_memory: bool) 
 
     Read before the workers start, since workers on every CPU would starve the reads they wait for.
     """
-    quiet_data()
+    prepare_data()
     files = [str(path) for path in paths]
     dataset = ray.data.read_parquet(files, partitioning=None).select_columns(list(columns))
     return dataset.materialize() if in_memory else dataset

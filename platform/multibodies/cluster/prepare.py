@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from multibodies.cluster import connect, quiet_data
+from multibodies.cluster import connect, prepare_data
 from multibodies.config import Config
 from multibodies.data.coco_file import MIN_VISIBLE
 from multibodies.data.folder import assemble, claim, owned
@@ -94,7 +94,7 @@ def _run(plan: Plan, todo: Sequence[ShardTask], out: Path) -> Iterator[Done]:
             return {"done": [""], "error": [str(error)]}
         return {"done": [done.model_dump_json()], "error": [""]}
 
-    quiet_data()
+    prepare_data()
     items = [{"task": task.to_json()} for task in todo]
     tasks = ray.data.from_items(items, override_num_blocks=len(items))
     for result in tasks.map_batches(work, batch_size=1, num_cpus=1).iter_rows():

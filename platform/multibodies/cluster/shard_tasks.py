@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import Any, Protocol
 
-from multibodies.cluster import connect, quiet_data
+from multibodies.cluster import connect, prepare_data
 from multibodies.errors import UserError
 from multibodies.progress import Progress
 
@@ -50,7 +50,7 @@ def run_tasks(
             return {"rows": [0], "error": [str(error)]}
         return {"rows": [task.rows], "error": [""]}
 
-    quiet_data()
+    prepare_data()
     items = [{"task": json.dumps(task.to_json())} for task in todo]
     dataset = ray.data.from_items(items, override_num_blocks=len(items))
     results = dataset.map_batches(work, batch_size=1, num_cpus=1, num_gpus=1 if gpu else None)

@@ -40,7 +40,12 @@ def run_shared(plan: Plan, run_dir: Path, workers: int, gpus: int) -> None:
     for stage in plan.shared:
         if not is_done(run_dir, stage):
             once(run_dir, stage, make[stage.name])
-        elif stage.name in ("dataset", "features"):
+
+
+def verify_shared(plan: Plan, run_dir: Path) -> None:
+    """Hash the shards of the stages that are done. Raises UserError naming a damaged one."""
+    for stage in plan.shared:
+        if stage.name in ("dataset", "features") and is_done(run_dir, stage):
             verify(stage_path(run_dir, stage))
 
 

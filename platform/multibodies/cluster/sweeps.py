@@ -16,7 +16,7 @@ from typing import Any
 from multibodies import runs
 from multibodies.cluster import connect
 from multibodies.cluster.scores import score_sweep
-from multibodies.cluster.stages import run_shared
+from multibodies.cluster.stages import run_shared, verify_shared
 from multibodies.cluster.tuner import run_trials, task_of
 from multibodies.data.manifest import read_manifest
 from multibodies.progress import Progress
@@ -54,10 +54,12 @@ def run_sweep(plan: Plan, run_dir: str | Path, how: How | None = None) -> str:
     run_dir, how = Path(run_dir).resolve(), how or How()
     started = time.time()
     check_recipe(run_dir, plan)
+    verify_shared(plan, run_dir)
     with ExitStack() as stack:
         uri = how.tracking_uri or stack.enter_context(tracking_server(run_dir, how.port)).uri
         tracker = stack.enter_context(Tracker(uri, run_dir / "journal", plan.name))
-        connect(how.cpus)
+        if not all(is_done(run_dir, stage) for stage in plan.stages()):
+            connect(how.cpus)
         parent = stack.enter_context(tracker.run())
         run_shared(plan, run_dir, how.workers, how.gpus)
         parent.tags(tags_of(plan, run_dir))

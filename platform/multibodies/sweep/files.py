@@ -64,7 +64,10 @@ def load_sweep(path: str | Path) -> Sweep:
 
 
 def smoke_variant(sweep: Sweep) -> Sweep:
-    """Return the same grid at smoke size, named `<name>-smoke`; smoke's sizes win over `[set]`."""
+    """Return the grid of the first seed at smoke size, named `<name>-smoke`.
+
+    Smoke's sizes win over `[set]`.
+    """
     smoke = PROFILES["smoke"]
 
     def is_size(key: str) -> bool:
@@ -73,7 +76,8 @@ def smoke_variant(sweep: Sweep) -> Sweep:
         return leaf in smoke.get(section, {}) and smoke[section][leaf] != usual.get(leaf)
 
     kept = {key: value for key, value in sweep.fixed.items() if not is_size(key)}
-    small = replace(sweep, name=f"{sweep.name}-smoke", profile="smoke", fixed=kept)
+    name, seeds = f"{sweep.name}-smoke", sweep.seeds[:1]
+    small = replace(sweep, name=name, profile="smoke", fixed=kept, seeds=seeds)
     for key, values in (*small.train.items(), *small.score.items()):
         for value in values:
             small.config({key: value})
