@@ -162,5 +162,6 @@ def load(folder: Path, state: TrainingState) -> None:
 def conclude(task: Task, folder: Path) -> None:
     """Copy the last checkpoint's model to the run's weights and say that the run is finished."""
     state, meta = checkpoints.load_module(folder / states.MODEL)
+    meta["image_size"] = task.config.data.image_size  # what the network expects of a photograph
     checkpoints.save_module(task.weights, state, meta)
     runs.finish(task.out, step=meta["step"], fingerprint=meta["fingerprint"])

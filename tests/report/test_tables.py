@@ -134,6 +134,15 @@ def test_only_the_contrasts_that_the_grid_allows() -> None:
     assert several.plus == ((1.0, 0.0), (5.0, 0.0))
 
 
+def test_each_of_several_lambda_ri_is_set_against_none() -> None:
+    cells = [(level, weight) for level in (0.0, 0.1, 1.0) for weight in (0.0, 1.0)]
+    found = {c.effect: c for c in contrasts(cells)}
+    assert found["reprojection"].plus == ((0.1, 0.0), (0.1, 1.0), (1.0, 0.0), (1.0, 1.0))
+    assert found["reprojection of lambda_ri 0.1"].plus == ((0.1, 0.0), (0.1, 1.0))
+    assert found["reprojection of lambda_ri 0.1"].minus == ((0.0, 0.0), (0.0, 1.0))
+    assert "reprojection of lambda_ri 1" not in {c.effect for c in contrasts(cells[:4])}
+
+
 def test_incomplete_or_bad_records_are_named() -> None:
     good = per_image(images=3)
     with pytest.raises(UserError, match="no column 'mpjpe_mm'; did you mean 'mpjpe'"):

@@ -32,6 +32,7 @@ from multibodies.errors import UserError, nearest
 
 Rows = dict[str, Any]
 
+GENERATOR = 1  # part of every recipe: raise it with any change that changes a byte of a row
 BLOCK = 64  # rows made together; bounds memory, does not change a byte
 SAMPLES = 2  # anti-aliasing, samples per pixel side
 

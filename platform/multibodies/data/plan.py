@@ -84,6 +84,7 @@ def make_plan(
 
 def _embedded_plan(config: Config, recipe: dict[str, Any], splits: Sequence[str] | None) -> Plan:
     from multibodies.core.body_arrays import load_body
+    from multibodies.data.embedded import GENERATOR
 
     data, known = config.data, SPLITS + AMBIGUOUS
     tasks: list[ShardTask] = []
@@ -92,7 +93,8 @@ def _embedded_plan(config: Config, recipe: dict[str, Any], splits: Sequence[str]
             raise UserError(f"unknown split '{split}'{nearest(split, known)}")
         rows = min(split_rows(split, data), recipe["limit"] or split_rows(split, data))
         tasks += plan_split(split, rows, data.rows_per_shard)
-    recipe = {**recipe, "body_sha256": load_body(config.body.path).sha256}
+    body = load_body(config.body.path).sha256
+    recipe = {**recipe, "generator": GENERATOR, "body_sha256": body}
     make = embedded_maker(data, config.body.path)
     return Plan(recipe, tuple(tasks), make, data.image_size, {})
 

@@ -37,8 +37,8 @@ class Contrast(NamedTuple):
 def contrasts(cells: Sequence[Cell]) -> list[Contrast]:
     """Return the contrasts that these (lambda_ri, flow_weight) cells allow.
 
-    The two main effects first, then each at one level of the other factor, then, marked as ours,
-    other flow weights against uniform ones.
+    The two main effects first, then each at one level of the other factor, then each lambda_ri of
+    several, then, marked as ours, other flow weights against uniform ones.
     """
     weights = sorted({weight for _, weight in cells})
     levels = sorted({level for level, _ in cells})
@@ -49,6 +49,8 @@ def contrasts(cells: Sequence[Cell]) -> list[Contrast]:
     if len(paper) == 2:
         main.append(_weights("flow", levels, 1.0))
         simple += [_weights(f"flow at lambda_ri {level:g}", [level], 1.0) for level in levels]
+    if len(on) > 1:
+        simple += [_levels(f"reprojection of lambda_ri {level:g}", [level], paper) for level in on]
     ours = [w for w in weights if w not in paper and 0.0 in paper]
     simple += [_weights(f"ours: flow weight {weight:g}", levels, weight) for weight in ours]
     return [contrast for contrast in main + simple if contrast.plus]

@@ -64,7 +64,7 @@ def load_sweep(path: str | Path) -> Sweep:
 
 
 def smoke_variant(sweep: Sweep) -> Sweep:
-    """Return the grid of the first seed at smoke size, named `<name>-smoke`.
+    """Return the ends of each axis for the first seed at smoke size, named `<name>-smoke`.
 
     Smoke's sizes win over `[set]`.
     """
@@ -76,12 +76,23 @@ def smoke_variant(sweep: Sweep) -> Sweep:
         return leaf in smoke.get(section, {}) and smoke[section][leaf] != usual.get(leaf)
 
     kept = {key: value for key, value in sweep.fixed.items() if not is_size(key)}
-    name, seeds = f"{sweep.name}-smoke", sweep.seeds[:1]
-    small = replace(sweep, name=name, profile="smoke", fixed=kept, seeds=seeds)
+    small = replace(
+        sweep,
+        name=f"{sweep.name}-smoke",
+        profile="smoke",
+        fixed=kept,
+        seeds=sweep.seeds[:1],
+        train={key: _ends(values) for key, values in sweep.train.items()},
+        score={key: _ends(values) for key, values in sweep.score.items()},
+    )
     for key, values in (*small.train.items(), *small.score.items()):
         for value in values:
             small.config({key: value})
     return small
+
+
+def _ends(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    return (values[0], *values[1:][-1:])
 
 
 def _parse(tree: Mapping[str, Any]) -> Sweep:
