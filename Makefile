@@ -62,7 +62,7 @@ format: $(STAMP) ## let ruff lay out the code
 	$(BIN)/ruff format .
 
 stage1: $(STAMP) ## the shipped stage 1 anew, into runs/stage1 (about an hour on one core; killed, it goes on)
-	$(BIN)/multibodies train --stage 1 --fresh --out runs/stage1
+	$(BIN)/multibodies train --stage 1 --out runs/stage1 --ship runs/stage1/shipped
 
 ui: $(STAMP) ## the MLflow UI on runs/table2, at http://127.0.0.1:5000 (PORT=...)
 	$(BIN)/multibodies ui runs/table2 --port $(PORT)

@@ -20,6 +20,7 @@ from multibodies.data.training_rows import batch_of, open_source, read_rows
 from multibodies.errors import UserError
 from multibodies.local import fit_local
 from multibodies.recorder import Recorder
+from multibodies.stage1 import ship
 from multibodies.training import (
     Batch,
     Forward,
@@ -35,6 +36,7 @@ from multibodies.training import (
 from training_samples import (
     flip_byte,
     largest_difference,
+    render_in_a_thread,
     save_rows,
     save_stage1,
     tiny_config,
@@ -333,3 +335,33 @@ def test_twenty_steps_follow_the_golden_curve(rows: Path) -> None:
     losses: list[float] = []
     _curve(read_rows(open_source(rows, "lab-train")), lambda _, m: losses.append(m["total"]))
     assert losses == pytest.approx(json.loads(GOLDEN.read_text())["total"], rel=1e-3)
+
+
+def test_stage_1_on_fresh_images_is_killed_and_shipped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    render_in_a_thread(monkeypatch)
+    config = tiny_config({"stage1.fresh_rows": 8})
+    calm = fit_local(config, "stage1", None, tmp_path / "calm", progress=False)
+    with monkeypatch.context() as patch:
+        _kill_after(patch, 1)
+        with pytest.raises(_Killed):
+            fit_local(config, "stage1", None, tmp_path / "run", progress=False)
+    weights = fit_local(config, "stage1", None, tmp_path / "run", progress=False)
+    assert largest_difference(calm, weights) == 0
+    error = ship(weights, tmp_path / "shipped", config, "the command", rows=16)
+    state, meta = load_module(tmp_path / "shipped")
+    assert meta["command"] == "the command"
+    assert meta["lab_val_mpjpe_mm"] == pytest.approx(error, abs=0.01)
+    for name, tensor in load_module(weights)[0].items():
+        assert torch.allclose(state[name].to(tensor.dtype), tensor, rtol=1e-3, atol=1e-6)
+        assert state[name].dtype == (torch.float16 if tensor.ndim > 1 else tensor.dtype)
+
+
+def test_only_stage_1_can_do_without_a_dataset(stage1: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="stage2: no dataset; give one"):
+        fit_local(tiny_config(), "stage2", None, tmp_path, start_from=stage1)
+    with pytest.raises(UserError, match=r"stage1: no dataset.*stage1\.fresh_rows > 0"):
+        fit_local(tiny_config({"stage1.fresh_rows": 0}), "stage1", None, tmp_path)
+    with pytest.raises(UserError, match=r"stage2\.fresh_rows must be 0"):
+        tiny_config({"stage2.fresh_rows": 8})

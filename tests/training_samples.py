@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 
 from model_samples import save_dataset
 from multibodies.checkpoints import load_module, save_module
 from multibodies.config import Config, load_config
 from multibodies.core.regressor import Regressor
+from multibodies.data import fresh
 from multibodies.training import regressor_spec
 
 TINY: dict[str, Any] = {
@@ -33,6 +36,11 @@ TINY: dict[str, Any] = {
 def tiny_config(changes: dict[str, Any] | None = None) -> Config:
     """Return the smoke profile at width 8, hidden 16, M = 3."""
     return load_config("smoke", {**TINY, **(changes or {})})
+
+
+def render_in_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Render fresh images in a thread: starting a process and importing torch takes seconds."""
+    monkeypatch.setattr(fresh, "ProcessPoolExecutor", lambda n, **_: ThreadPoolExecutor(n))
 
 
 def save_rows(folder: Path, sizes: tuple[int, ...] = (8, 8, 8, 8)) -> Path:

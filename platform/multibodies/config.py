@@ -108,6 +108,9 @@ class StageConfig(Section):
         0.02, ge=0
     )  # stage 2: noise that tells the M copies of stage 1's decoder apart
     checkpoint_every: int = Field(500, ge=1)
+    fresh_rows: int = Field(
+        0, ge=0
+    )  # stage 1: rows of each chunk of images rendered while it trains; 0 = the dataset's images
     seed: int = 0
 
 
@@ -154,12 +157,19 @@ class Config(Section):
     prior: PriorConfig = PriorConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
 
+    @property
+    def fresh(self) -> bool:
+        """Whether stage 1 trains on images rendered as it goes, and not on the dataset's."""
+        return self.stage1.fresh_rows > 0 and self.data.source == "embedded"
+
     @model_validator(mode="after")
     def _consistent(self) -> Config:
         if self.stage1.num_hypotheses != 1:
             raise ValueError(
                 "stage1.num_hypotheses must be 1: stage 1 is the one-hypothesis HMR model"
             )
+        if self.stage2.fresh_rows:
+            raise ValueError("stage2.fresh_rows must be 0: only stage 1 trains on fresh images")
         m, n = self.stage2.num_hypotheses, max(self.evaluation.n)
         if n > m:
             raise ValueError(
@@ -192,6 +202,7 @@ EMBEDDED: dict[str, Any] = {
         "learning_rate": 1e-3,
         "warmup_steps": 300,
         "cosine": True,
+        "fresh_rows": 4096,
     },
     "stage2": {
         "num_hypotheses": 50,
@@ -212,7 +223,7 @@ SMOKE: dict[str, Any] = {
         "test_rows": 32,
         "rows_per_shard": 64,
     },
-    "stage1": {**EMBEDDED["stage1"], "steps": 8, "checkpoint_every": 4},
+    "stage1": {**EMBEDDED["stage1"], "steps": 8, "checkpoint_every": 4, "fresh_rows": 64},
     "stage2": {**EMBEDDED["stage2"], "steps": 8, "batch_size": 16, "checkpoint_every": 4},
     "prior": {"couplings": 4, "hidden": 64, "steps": 60},
     "evaluation": {"bootstrap_samples": 200},

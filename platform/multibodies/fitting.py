@@ -13,11 +13,11 @@ from typing import Any, Literal
 import torch
 
 from multibodies import checkpoints, runs, states
-from multibodies.config import Config, StageConfig, fingerprint
+from multibodies.config import Config, LossConfig, StageConfig, fingerprint
 from multibodies.core.body import load_body
 from multibodies.core.objective import Objective
 from multibodies.core.regressor import Regressor, RegressorSpec
-from multibodies.data.training_rows import Source
+from multibodies.data.training_rows import Source, open_source
 from multibodies.errors import UserError
 from multibodies.training import (
     TrainingState,
@@ -33,13 +33,13 @@ WEIGHTS = "weights"
 
 @dataclass(frozen=True)
 class Task:
-    """One training: settings, the dataset it learns from, the folder it fills, the stage-1
-    checkpoint it starts from.
+    """One training: settings, the dataset it learns from (None: fresh images, rendered as it
+    trains), the folder it fills, the stage-1 checkpoint it starts from.
     """
 
     config: Config
     stage: StageName
-    dataset: Path
+    dataset: Path | None
     out: Path
     start_from: Path | None = None
     split: str = "lab-train"
@@ -49,6 +49,11 @@ class Task:
             raise UserError(f"stage '{self.stage}': expected stage1 or stage2")
         if self.stage == "stage2" and self.start_from is None:
             raise UserError("stage2 starts from a stage-1 checkpoint; give its folder")
+        if self.dataset is None and (self.stage == "stage2" or not self.config.fresh):
+            raise UserError(
+                f"{self.stage}: no dataset; give one, or train stage1 on embedded images with "
+                "stage1.fresh_rows > 0"
+            )
 
     @property
     def settings(self) -> StageConfig:
@@ -64,6 +69,15 @@ class Task:
     def weights(self) -> Path:
         """Where the finished model goes."""
         return self.out / WEIGHTS
+
+
+def open_rows(task: Task) -> Source:
+    """Describe the rows that a task learns from. Raises UserError as `open_source`."""
+    if task.dataset is not None:
+        return open_source(task.dataset, task.split)
+    from multibodies.data.fresh import fresh_source  # the renderer is slow to import
+
+    return fresh_source(task.config)
 
 
 def recipe_of(task: Task, source: Source) -> dict[str, Any]:
@@ -83,7 +97,7 @@ def recipe_of(task: Task, source: Source) -> dict[str, Any]:
         "body": load_body(config.body.path).sha256,
         "start_from": start,
         "model": config.model.model_dump(mode="json"),
-        "loss": config.loss.model_dump(mode="json"),
+        "loss": loss_of(task).model_dump(mode="json"),
         task.stage: task.settings.model_dump(mode="json"),
     }
 
@@ -132,7 +146,13 @@ def check_spec(found: RegressorSpec, wanted: RegressorSpec, where: Path) -> None
 
 def objective_of(task: Task) -> Objective:
     """Make eq. 8 with the task's body and weights."""
-    return build_objective(load_body(task.config.body.path), task.config.loss)
+    return build_objective(load_body(task.config.body.path), loss_of(task))
+
+
+def loss_of(task: Task) -> LossConfig:
+    """Return the weights of eq. 8: in stage 1, with M = 1, eq. 5 would repeat eq. 7's term."""
+    loss = task.config.loss
+    return loss.model_copy(update={"ri": 0.0}) if task.stage == "stage1" else loss
 
 
 def meta_of(state: TrainingState, recipe: Mapping[str, Any]) -> dict[str, Any]:

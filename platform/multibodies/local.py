@@ -13,10 +13,10 @@ import torch
 
 from multibodies import fitting, runs, states
 from multibodies.config import Config
-from multibodies.data.training_rows import open_source, read_rows
+from multibodies.data.training_rows import Source, read_rows
 from multibodies.fitting import StageName, Task
 from multibodies.recorder import OnReport, Recorder, shown
-from multibodies.training import Batch, Forward, TrainingState, epoch_batches, train
+from multibodies.training import Batches, Forward, TrainingState, epoch_batches, on_device, train
 
 RESUME = "checkpoints"
 KEPT = 2
@@ -25,7 +25,7 @@ KEPT = 2
 def fit_local(
     config: Config,
     stage: StageName,
-    dataset: str | Path,
+    dataset: str | Path | None,
     out: str | Path,
     *,
     start_from: str | Path | None = None,
@@ -36,19 +36,21 @@ def fit_local(
 ) -> Path:
     """Train a stage in this process and return the folder of its weights; goes on where it stopped.
 
-    The dataset is held in memory. Raises UserError as `cluster.trainer.fit` does.
+    The dataset is held in memory; None: fresh images. Raises UserError as `cluster.trainer.fit`
+    does.
     """
     start = None if start_from is None else Path(start_from)
-    task = Task(config, stage, Path(dataset), Path(out), start, split)
+    data = None if dataset is None else Path(dataset)
+    task = Task(config, stage, data, Path(out), start, split)
     with runs.alone(task.out):
-        source = open_source(task.dataset, task.split)
+        source = fitting.open_rows(task)
         recipe = fitting.recipe_of(task, source)
         runs.claim(task.out, recipe)
         if runs.finished(task.out) is None:
             steps = task.settings.steps
             bar = shown(steps, stage, on_report) if progress else nullcontext(on_report)
             with bar as report:
-                last = _run(task, read_rows(source), recipe, torch.device(device), report)
+                last = _run(task, source, recipe, torch.device(device), report)
             fitting.conclude(task, last)
             shutil.rmtree(task.out / RESUME, ignore_errors=True)  # of no more use
     return task.weights
@@ -56,7 +58,7 @@ def fit_local(
 
 def _run(
     task: Task,
-    rows: Batch,
+    source: Source,
     recipe: dict[str, Any],
     device: torch.device,
     on_report: OnReport | None,
@@ -69,16 +71,11 @@ def _run(
     if newest is not None:
         fitting.load(newest, state)
     journal = runs.Journal(task.out / runs.JOURNAL, state.step)
-    batches = epoch_batches(
-        {name: column.to(device) for name, column in rows.items()},
-        stage.batch_size,
-        stage.seed,
-    )
     train(
         state,
         Forward(state.model),
         fitting.objective_of(task).to(device),
-        batches,
+        _batches(task, source, device),
         stage,
         Recorder(stage.steps, stage.checkpoint_every, journal, on_report=on_report),
         partial(_save, folder, recipe),
@@ -86,6 +83,15 @@ def _run(
     last = states.newest(folder)
     assert last is not None, "the last step always saves a checkpoint"
     return last
+
+
+def _batches(task: Task, source: Source, device: torch.device) -> Batches:
+    if task.dataset is None:
+        from multibodies.data.fresh import fresh_batches
+
+        return on_device(fresh_batches(task.config), device)
+    rows = {name: column.to(device) for name, column in read_rows(source).items()}
+    return epoch_batches(rows, task.settings.batch_size, task.settings.seed)
 
 
 def _save(folder: Path, recipe: dict[str, Any], state: TrainingState) -> None:

@@ -20,6 +20,7 @@ from multibodies.core.regressor import Hypotheses, Regressor, RegressorSpec, exp
 from multibodies.core.skinning import VertexBody
 
 Batch = dict[str, Tensor]
+Batches = Callable[[int], Iterator[Batch]]
 Report = Callable[[int, dict[str, float]], None]
 
 
@@ -139,7 +140,7 @@ def train(
     state: TrainingState,
     forward: nn.Module,
     objective: Objective,
-    batches: Callable[[int], Iterator[Batch]],
+    batches: Batches,
     stage: StageConfig,
     report: Report,
     save: Callable[[TrainingState], None],
@@ -181,7 +182,7 @@ def _freeze_statistics(model: nn.Module, optimizer: torch.optim.Optimizer) -> No
 
 def epoch_batches(
     rows: Batch, batch_size: int, seed: int, rank: int = 0, world: int = 1
-) -> Callable[[int], Iterator[Batch]]:
+) -> Batches:
     """Return `batches(step)` over rows held in memory, in an order that is a function of seed and
     step alone.
 
@@ -203,6 +204,16 @@ def epoch_batches(
                 chosen = order[within * size : (within + 1) * size][rank::world]
                 yield {name: column[chosen] for name, column in rows.items()}
                 within, step = within + 1, step + 1
+
+    return batches
+
+
+def on_device(make: Batches, device: torch.device) -> Batches:
+    """Return the same batches on a device."""
+
+    def batches(step: int) -> Iterator[Batch]:
+        for batch in make(step):
+            yield {name: column.to(device, non_blocking=True) for name, column in batch.items()}
 
     return batches
 

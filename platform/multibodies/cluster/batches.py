@@ -7,19 +7,18 @@ starts another pass.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import ray.data
-import torch
 
 from multibodies.cluster import prepare_data
 from multibodies.config import StageConfig
 from multibodies.data.training_rows import batch_of
 from multibodies.errors import UserError
-from multibodies.training import Batch, epoch_batches
+from multibodies.training import Batch, Batches, epoch_batches
 
 BLOCK_ROWS = 1024  # rows of one piece on its way into memory
 SHUFFLED_BATCHES = 16  # batches among which a streaming worker shuffles
@@ -50,24 +49,14 @@ def for_worker(
     in_memory: bool,
     rank: int,
     world: int,
-    device: torch.device,
-) -> Callable[[int], Iterator[Batch]]:
-    """Return `batches(step)` of worker `rank` of `world`, on its device."""
+) -> Batches:
+    """Return `batches(step)` of worker `rank` of `world`."""
     if in_memory:
-        make = epoch_batches(collect(shard), settings.batch_size, settings.seed, rank, world)
-    else:
-        make = streamed(shard, settings.batch_size // world, settings.seed)
-
-    def batches(step: int) -> Iterator[Batch]:
-        for batch in make(step):
-            yield {name: column.to(device, non_blocking=True) for name, column in batch.items()}
-
-    return batches
+        return epoch_batches(collect(shard), settings.batch_size, settings.seed, rank, world)
+    return streamed(shard, settings.batch_size // world, settings.seed)
 
 
-def streamed(
-    shard: ray.data.DataIterator, batch_size: int, seed: int
-) -> Callable[[int], Iterator[Batch]]:
+def streamed(shard: ray.data.DataIterator, batch_size: int, seed: int) -> Batches:
     """Return `batches(step)` over an iterator too large for memory: endless passes, shuffled by
     seed.
 

@@ -17,8 +17,6 @@ from multibodies.config import Config
 from multibodies.data.manifest import verify
 from multibodies.errors import UserError
 from multibodies.fitting import check_spec
-from multibodies.report.provenance import command_line
-from multibodies.stage1 import train_stage1
 from multibodies.sweep import Plan, Stage, is_done, mark_done, stage_path
 from multibodies.training import regressor_spec
 
@@ -59,14 +57,12 @@ def once(run_dir: Path, stage: Stage, make: Callable[[Stage, Path], object]) -> 
 def make_stage1(
     stage: Stage, config: Config, data: Path, out: Path, workers: int, gpus: int
 ) -> None:
-    """Take the shipped stage 1, or train it: long ones on fresh images, short ones on the
-    shards."""
+    """Take the shipped stage 1, or train it on fresh images or on the shards, as it is set."""
     if stage.kind == "stage1-shipped":
         take_shipped(config, out / "weights")
-    elif config.profile == "embedded":
-        train_stage1(config, out, command_line())
     else:
-        fit(config, "stage1", data, out, workers=workers, gpus=gpus)
+        rows = None if config.fresh else data
+        fit(config, "stage1", rows, out, workers=workers, gpus=gpus)
 
 
 def take_shipped(config: Config, out: Path, shipped: Path = SHIPPED) -> None:

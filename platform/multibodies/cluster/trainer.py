@@ -16,11 +16,11 @@ from multibodies import fitting, runs
 from multibodies.cluster import batches, groups
 from multibodies.cluster.groups import Execution, Run
 from multibodies.config import Config
-from multibodies.data.training_rows import Source, open_source
+from multibodies.data.training_rows import Source
 from multibodies.errors import UserError
 from multibodies.fitting import StageName, Task
 from multibodies.recorder import OnReport, Recorder, shown
-from multibodies.training import Forward, TrainingState, train
+from multibodies.training import Batches, Forward, TrainingState, on_device, train
 
 __all__ = ["Execution", "fit"]
 
@@ -28,7 +28,7 @@ __all__ = ["Execution", "fit"]
 def fit(
     config: Config,
     stage: StageName,
-    dataset: str | Path,
+    dataset: str | Path | None,
     out: str | Path,
     *,
     start_from: str | Path | None = None,
@@ -42,17 +42,18 @@ def fit(
 ) -> Path:
     """Train a stage and return the folder of its weights; a finished run is not trained again.
 
-    `start_from` is a stage-1 checkpoint, which stage 2 needs. `execution`, where given, replaces
-    `workers` and `gpus`. `on_report(step, metrics)` is called in this process, once per journal
-    line. Raises UserError before any training: a damaged shard, a checkpoint of another network,
-    features of another stage 1, a folder made with another recipe, a batch that the workers cannot
-    share equally.
+    `dataset` None: stage 1 on fresh images. `start_from` is a stage-1 checkpoint, which stage 2
+    needs. `execution`, where given, replaces `workers` and `gpus`. `on_report(step, metrics)` is
+    called in this process, once per journal line. Raises UserError before any training: a damaged
+    shard, a checkpoint of another network, features of another stage 1, a folder made with another
+    recipe, a batch that the workers cannot share equally.
     """
     start = None if start_from is None else Path(start_from).resolve()
-    task = Task(config, stage, Path(dataset).resolve(), Path(out).resolve(), start, split)
+    data = None if dataset is None else Path(dataset).resolve()
+    task = Task(config, stage, data, Path(out).resolve(), start, split)
     execution = execution or Execution(workers, gpus)
     with runs.alone(task.out):
-        source = open_source(task.dataset, task.split)
+        source = fitting.open_rows(task)
         recipe = fitting.recipe_of(task, source)
         runs.claim(task.out, recipe)
         if runs.finished(task.out) is None:
@@ -87,6 +88,8 @@ def run(
     columns = source.columns if in_memory else source.columns[1:]
 
     def read() -> dict[str, ray.data.Dataset]:
+        if task.dataset is None:
+            return {}
         return {"train": batches.read_shards(source.paths, columns, in_memory)}
 
     settings = {"task": task, "recipe": recipe, "in_memory": in_memory}
@@ -106,14 +109,24 @@ def work(settings: dict[str, Any]) -> None:
     with groups.resumed_from(settings["fallback"]) as folder:
         if folder is not None:
             fitting.load(folder, state)
-    stage, shard = task.settings, ray.train.get_dataset_shard("train")
-    make = batches.for_worker(shard, stage, settings["in_memory"], rank, world, device)
+    stage, make = task.settings, batches_of(task, settings["in_memory"], rank, world)
     forward = prepare_model(Forward(state.model))
     objective = fitting.objective_of(task).to(device)
     saves = stage.steps, stage.checkpoint_every
     with groups.recording(task.out, state.step, *saves, device) as recorder:
         save = partial(report, settings["recipe"], recorder)
+        make = on_device(make, device)
         train(state, forward, objective, make, stage, recorder, save, rank)
+
+
+def batches_of(task: Task, in_memory: bool, rank: int, world: int) -> Batches:
+    """Return a worker's batches: of its dataset, or rendered as it trains."""
+    if task.dataset is None:
+        from multibodies.data.fresh import fresh_batches  # the renderer is slow to import
+
+        return fresh_batches(task.config, rank, world)
+    shard = ray.train.get_dataset_shard("train")
+    return batches.for_worker(shard, task.settings, in_memory, rank, world)
 
 
 def report(recipe: dict[str, Any], recorder: Recorder, state: TrainingState) -> None:

@@ -22,10 +22,8 @@ HELP = "shards -> regressor"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--data", type=Path, help="a prepared dataset")
-    source.add_argument(
-        "--fresh", action="store_true", help="stage 1 on fresh embedded images, one device, no Ray"
+    parser.add_argument(
+        "--data", type=Path, help="a prepared dataset (default: fresh images, stage 1 only)"
     )
     parser.add_argument("--out", type=Path, required=True, help="the training's folder")
     parser.add_argument("--stage", choices=("1", "2"), default="1", help="(default: %(default)s)")
@@ -34,7 +32,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--split", default="lab-train", help="(default: %(default)s)")
     parser.add_argument(
-        "--threads", type=common.positive, default=1, help="of --fresh (default: %(default)s)"
+        "--ship",
+        type=Path,
+        metavar="FOLDER",
+        help="write stage 1's weights there too, at half size",
     )
     parser.add_argument("--local", action="store_true", help="one device, this process, no Ray")
     common.add_workers(parser)
@@ -45,39 +46,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Print the plan, or train and say where the weights are."""
     config = common.config_from(args)
-    if args.fresh:
-        _fresh(args, config)
-        return
     stage: StageName = "stage1" if args.stage == "1" else "stage2"
-    weights = _plan(args, config, stage) if args.dry_run else _train(args, config, stage)
-    print(weights)
-
-
-def _fresh(args: argparse.Namespace, config: Config) -> None:
-    stage = config.stage1
-    if args.stage != "1":
-        raise UserError("--fresh makes a stage 1; give stage 2 a dataset by --data")
+    if args.ship and stage != "stage1":
+        raise UserError("--ship writes a stage 1; leave it out, or train --stage 1")
     if args.dry_run:
-        common.show_settings(config, "data", "model", "loss", "stage1")
-        print(f"{args.out}: {stage.steps} steps of {stage.batch_size} fresh images")
+        print(_plan(args, config, stage))
         return
-    from multibodies.stage1 import train_stage1
+    weights = _train(args, config, stage)
+    print(weights)
+    if args.ship:
+        from multibodies.report.provenance import command_line
+        from multibodies.stage1 import ship
 
-    meta = train_stage1(config, args.out, "make stage1", threads=args.threads)
-    print(f"{args.out / 'weights'}: {meta['lab_val_mpjpe_mm']} mm on lab-val")
+        error = ship(weights, args.ship, config, command_line())
+        print(f"{args.ship}: {error:.1f} mm on lab-val")
 
 
 def _plan(args: argparse.Namespace, config: Config, stage: StageName) -> str:
     from multibodies import runs
-    from multibodies.data.training_rows import open_source
-    from multibodies.fitting import Task
+    from multibodies.fitting import Task, open_rows
 
     task = Task(config, stage, args.data, args.out, args.start_from, args.split)
-    rows = open_source(task.dataset, task.split).rows
+    rows = open_rows(task).rows
     steps, batch = task.settings.steps, task.settings.batch_size
     common.show_settings(config, "model", "loss", stage)
     state = "finished" if runs.finished(task.out) else f"{steps} steps of {batch} rows"
-    return f"{task.out}: {state}, from {rows} rows of {task.split}"
+    source = f"{rows} rows of {task.split}" if task.dataset else "fresh images"
+    return f"{task.out}: {state}, from {source}"
 
 
 def _train(args: argparse.Namespace, config: Config, stage: StageName) -> Path:
