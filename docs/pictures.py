@@ -16,6 +16,7 @@ from urllib.parse import quote
 
 from PIL import Image
 
+from multibodies.predict import predict
 from multibodies.tracking_server import tracking_server
 
 IMAGES = Path(__file__).resolve().parent / "images"
@@ -55,12 +56,22 @@ def compare_address(uri: str, sweep: str) -> str:
     return f"{uri}/#/compare-runs?runs={quote(ids)}&experiments={quote(experiments)}"
 
 
+def astronaut(run_dir: Path) -> None:
+    """Draw five bodies for the astronaut, whose legs no one sees."""
+    photo = Path(__file__).resolve().parent / "astronaut.jpg"
+    weights, prior = sorted(run_dir.glob("cells/*/weights"))[-1], run_dir / "prior" / "weights"
+    with tempfile.TemporaryDirectory() as out:
+        picture, _ = predict(photo, (60, 0, 330, 512), 5, weights, prior, out)
+        shutil.move(picture, IMAGES / "predict.png")
+
+
 def main(run_dir: Path) -> None:
     """Write docs/images/*.png."""
     IMAGES.mkdir(exist_ok=True)
     shutil.copyfile(run_dir / "figures" / "samples.png", IMAGES / "samples.png")
     shutil.copyfile(run_dir / "figures" / "gallery-awild-test.png", IMAGES / "fig6.png")
     photograph((run_dir / "table2.html").resolve().as_uri(), IMAGES / "table2.png", 1100, 1150)
+    astronaut(run_dir)
     sweep = json.loads((run_dir / "plan.json").read_text())["name"]
     with tracking_server(run_dir) as server:
         time.sleep(2)

@@ -103,8 +103,8 @@ def test_scores_are_curves_over_n_and_columns(journal: Path) -> None:
     row = {"dataset": "wild", "n": 5, "mpjpe_mm": 82.2, "re_mm": 57.1}
     Tracker(None, journal, "s").run("c").scores([row])
     curve, columns = (event.data for event in read_journal(journal)[0] if event.kind == "metrics")
-    assert curve == {"step": 5, "values": {"wild_mpjpe_mm": 82.2, "wild_re_mm": 57.1}}
-    assert columns == {"step": 0, "values": {"wild_mpjpe_mm_n5": 82.2, "wild_re_mm_n5": 57.1}}
+    assert curve == {"step": 5, "values": {"over_n_mpjpe_mm_wild": 82.2, "over_n_re_mm_wild": 57.1}}
+    assert columns == {"step": 0, "values": {"mpjpe_mm_n05_wild": 82.2, "re_mm_n05_wild": 57.1}}
 
 
 def test_a_failing_run_ends_as_failed_and_the_error_goes_on(journal: Path) -> None:
@@ -332,8 +332,8 @@ def test_runs_are_nested_and_logging_again_changes_nothing(server: Server, journ
     assert child.data.params == {"loss.ri": "1.0", "evaluation.n": "1 5"}
     assert parent.data.tags["git_commit"] == "abc"
     assert history(server, child, "loss") == [(step, 10.0 - step) for step in range(5)]
-    assert history(server, child, "wild_mpjpe_mm") == [(1, 89.0), (5, 85.0)]
-    assert child.data.metrics["wild_re_mm_n5"] == 55.0
+    assert history(server, child, "over_n_mpjpe_mm_wild") == [(1, 89.0), (5, 85.0)]
+    assert child.data.metrics["re_mm_n05_wild"] == 55.0
 
 
 @pytest.mark.slow

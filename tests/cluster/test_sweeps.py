@@ -86,8 +86,8 @@ def test_mlflow_holds_one_finished_run_per_cell(table2: Path) -> None:
     assert len(runs) == len(children) + 1
     assert {run.info.status for run in runs} == {"FINISHED"}
     first = children[_plan().cells[0].id]
-    assert first.data.metrics["wild_mpjpe_mm_n5"] > 0
-    history = client.get_metric_history(first.info.run_id, "wild_mpjpe_mm")
+    assert first.data.metrics["mpjpe_mm_n05_wild"] > 0
+    history = client.get_metric_history(first.info.run_id, "over_n_mpjpe_mm_wild")
     assert [metric.step for metric in history] == [1, 5, 10, 25]
 
 

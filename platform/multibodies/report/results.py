@@ -91,9 +91,9 @@ def log_cell(run: RunLog, cell: Cell, frame: pd.DataFrame, details: pd.DataFrame
     run.scores([{str(k): v for k, v in row.items()} for row in means.to_dict("records")])
     for dataset, rows in _of_cell(details, cell).groupby("dataset"):
         numbers = rows.select_dtypes("number").drop(columns=[*KEYS, "best_hypothesis"])
-        values = {f"{dataset}_{name}": float(numbers[name].mean()) for name in numbers.columns}
+        values = {f"set_{name}_{dataset}": float(numbers[name].mean()) for name in numbers.columns}
         winners = rows["best_hypothesis"].nunique() / float(rows["num_hypotheses"].iloc[0])
-        values[f"{dataset}_dead_share"] = 1 - winners
+        values[f"set_dead_share_{dataset}"] = 1 - winners
         run.metrics({name: value for name, value in values.items() if isfinite(value)})
 
 

@@ -89,6 +89,7 @@ class Tracker:
             self._note(replay(self.journal.path, self.uri))
         except Exception:  # still away: the journal keeps everything for a later replay
             return False
+        LOG.warning("MLflow at %s is up to date again", self.uri)
         return True
 
     def _give_up(self, error: Exception) -> None:
@@ -145,13 +146,14 @@ class RunLog:
     def scores(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Log rows of dataset, n, mpjpe_mm, re_mm: curves with step = n, and columns per n.
 
-        The UI draws `wild_mpjpe_mm` as the MPJPE-n curve; `wild_mpjpe_mm_n5` is a table column.
+        The UI draws `over_n_mpjpe_mm_wild` as the MPJPE-n curve; `mpjpe_mm_n05_wild` is a column.
+        Its comparison of runs sorts by name: the columns come first there.
         """
         for row in rows:
             name, n = row["dataset"], int(row["n"])
-            values = {f"{name}_{metric}": row[metric] for metric in ("mpjpe_mm", "re_mm")}
-            self.metrics(values, step=n)
-            self.metrics({f"{key}_n{n}": value for key, value in values.items()})
+            values = {metric: row[metric] for metric in ("mpjpe_mm", "re_mm")}
+            self.metrics({f"over_n_{key}_{name}": v for key, v in values.items()}, step=n)
+            self.metrics({f"{key}_n{n:02d}_{name}": v for key, v in values.items()})
 
     def artifact(self, path: str | Path, folder: str = "") -> None:
         """Upload a file. Raises UserError if it is not there."""
