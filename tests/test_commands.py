@@ -49,7 +49,7 @@ def test_sweep_dry_run_prints_the_plan_and_writes_nothing(tmp_path: Path, capsys
     out = tmp_path / "run"
     assert cli.main(["sweep", str(TABLE2), "--out", str(out), "--dry-run"]) == 0
     text = capsys.readouterr().out
-    assert "seed1-ri1-flow_weight1" in text
+    assert "seed1-ri0.1-flow_weight1" in text
     assert "estimated time left" in text
     assert not out.exists()
 
