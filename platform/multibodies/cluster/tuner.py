@@ -8,8 +8,7 @@ checkpoint when the sweep is run again, since that run's name and folder are the
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from multibodies.cluster import connect
 from multibodies.cluster.evaluate import infer
 from multibodies.cluster.trainer import Execution, fit
 from multibodies.config import Config
+from multibodies.environs import environment
 from multibodies.errors import UserError
 from multibodies.sweep import Training
 
@@ -120,18 +120,6 @@ def run_trials(tasks: Sequence[TrialTask], storage: Path) -> None:
     with environment(RAY_ADDRESS=address):  # a trial's own Train run must join this cluster
         results = tuner.fit()
     _raise_first(tasks, results)
-
-
-@contextmanager
-def environment(**values: str) -> Iterator[None]:
-    """Set environment variables for a while."""
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name, None) if value is None else os.environ.update({name: value})
 
 
 def _raise_first(tasks: Sequence[TrialTask], results: tune.ResultGrid) -> None:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import os
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from multibodies.environs import environment
 from multibodies.tracking.journal import Event
 
 if TYPE_CHECKING:
@@ -180,25 +181,14 @@ def _new_metrics(known: _Known, events: Sequence[Event]) -> list[Any]:
     return fresh
 
 
-@contextmanager
-def _limits(timeout: int) -> Iterator[None]:
+def _limits(timeout: int) -> AbstractContextManager[None]:
     """Set mlflow's client limits for one call; by default a dead server blocks it for minutes."""
     hosts = ",".join(filter(None, (os.environ.get("NO_PROXY"), "127.0.0.1", "localhost")))
-    wanted = {
-        "MLFLOW_HTTP_REQUEST_TIMEOUT": str(timeout),
-        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-        "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-        "NO_PROXY": hosts,
-        "no_proxy": hosts,
-    }
-    before = {key: os.environ.get(key) for key in wanted}
-    os.environ.update(wanted)
-    try:
-        yield
-    finally:
-        for key, value in before.items():
-            if value is None:
-                os.environ.pop(key, None)
-            else:
-                os.environ[key] = value
+    return environment(
+        MLFLOW_HTTP_REQUEST_TIMEOUT=str(timeout),
+        MLFLOW_HTTP_REQUEST_MAX_RETRIES="0",
+        MLFLOW_DISABLE_TELEMETRY="true",
+        MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT="true",
+        NO_PROXY=hosts,
+        no_proxy=hosts,
+    )
