@@ -352,6 +352,7 @@ def test_stage_1_on_fresh_images_is_killed_and_shipped(
     error = ship(weights, tmp_path / "shipped", config, "the command", rows=16)
     state, meta = load_module(tmp_path / "shipped")
     assert meta["command"] == "the command"
+    assert 0 <= meta["seconds"] < 600
     assert meta["lab_val_mpjpe_mm"] == pytest.approx(error, abs=0.01)
     for name, tensor in load_module(weights)[0].items():
         assert torch.allclose(state[name].to(tensor.dtype), tensor, rtol=1e-3, atol=1e-6)

@@ -206,7 +206,7 @@ EMBEDDED: dict[str, Any] = {
     },
     "stage2": {
         "num_hypotheses": 50,
-        "steps": 2500,
+        "steps": 1500,
         "batch_size": 32,
         "learning_rate": 3e-4,
         "warmup_steps": 100,

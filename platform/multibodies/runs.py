@@ -60,6 +60,12 @@ def finish(folder: Path, **notes: Any) -> None:
     write_record(folder / FINISHED, notes)
 
 
+def wall_seconds(folder: Path) -> int:
+    """Return the seconds from a finished run's claim to its end, pauses included."""
+    times = [(folder / name).stat().st_mtime for name in (RECIPE, FINISHED)]
+    return round(times[1] - times[0])
+
+
 def finished(folder: Path) -> dict[str, Any] | None:
     """Return the notes of a complete run, else None. Raises UserError if they are damaged."""
     path = folder / FINISHED

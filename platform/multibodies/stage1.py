@@ -18,6 +18,7 @@ from multibodies.core.joints import H36M_TO_J14
 from multibodies.core.metrics import mpjpe
 from multibodies.core.regressor import Regressor
 from multibodies.data.embedded import embedded_rows
+from multibodies.runs import wall_seconds
 
 VAL_ROWS = 512
 
@@ -34,6 +35,7 @@ def ship(weights: Path, out: Path, config: Config, command: str, rows: int = VAL
     about: dict[str, Any] = {
         **meta,
         "command": command,
+        "seconds": wall_seconds(weights.parent),
         "images_seen": meta["step"] * config.stage1.batch_size,
         "lab_val_mpjpe_mm": round(error, 2),
         "trained_on": "synthetic images only",
