@@ -16,6 +16,7 @@ import ray
 from ray import tune
 from ray.tune.integration.ray_train import TuneReportCallback
 
+from multibodies import runs
 from multibodies.cluster import connect
 from multibodies.cluster.evaluate import infer
 from multibodies.cluster.trainer import Execution, fit
@@ -83,13 +84,19 @@ def trial(settings: dict[str, str], tasks: dict[str, TrialTask]) -> None:
         gpu=task.gpus > 0,
         progress=False,
     )
+    runs.finish(Path(task.hypotheses))
+
+
+def is_complete(task: TrialTask) -> bool:
+    """Whether a trial came to its end, also in an earlier run."""
+    return runs.finished(Path(task.hypotheses)) is not None
 
 
 def run_trials(tasks: Sequence[TrialTask], storage: Path) -> None:
     """Run trials side by side as the cluster's CPUs (or GPUs) allow.
 
     Raises UserError where a trial failed because of something a user can mend; else RuntimeError
-    naming the trial.
+    naming the trial. KeyboardInterrupt, which Tune takes for an end without errors, goes on.
     """
     connect()
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
@@ -120,10 +127,12 @@ def run_trials(tasks: Sequence[TrialTask], storage: Path) -> None:
     with environment(RAY_ADDRESS=address):  # a trial's own Train run must join this cluster
         results = tuner.fit()
     _raise_first(tasks, results)
+    if not all(is_complete(task) for task in tasks):
+        raise KeyboardInterrupt
 
 
 def _raise_first(tasks: Sequence[TrialTask], results: tune.ResultGrid) -> None:
-    for task, result in zip(tasks, results, strict=True):
+    for task, result in zip(tasks, results, strict=False):
         if result.error is None:
             continue
         cause: BaseException = getattr(result.error, "cause", None) or result.error

@@ -1,0 +1,61 @@
+"""Trials that Tune hands back: failed, unfinished, whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from multibodies import runs
+from multibodies.cluster import tuner
+from multibodies.cluster.tuner import TrialTask, run_trials
+from multibodies.config import load_config
+from multibodies.errors import UserError
+
+
+def _task(folder: Path, name: str) -> TrialTask:
+    place = str(folder / name)
+    return TrialTask(name, load_config("smoke"), "", "", "", "", "", place, (), 1, 0)
+
+
+@pytest.fixture
+def tune(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Stand in for Ray: `fit` gives back this list of results."""
+    results: list[Any] = []
+    context = SimpleNamespace(gcs_address="here")
+    monkeypatch.setattr(tuner, "connect", lambda: None)
+    monkeypatch.setattr(tuner.ray, "get_runtime_context", lambda: context)
+    monkeypatch.setattr(tuner.ray, "cluster_resources", lambda: {"CPU": 2.0})
+    monkeypatch.setattr(
+        tuner.tune, "Tuner", lambda *_, **__: SimpleNamespace(fit=lambda: list(results))
+    )
+    return results
+
+
+def test_an_interrupted_sweep_is_not_taken_for_a_finished_one(
+    tmp_path: Path, tune: list[Any]
+) -> None:
+    tasks = [_task(tmp_path, "a"), _task(tmp_path, "b")]
+    runs.finish(Path(tasks[0].hypotheses))
+    for given in (1, 2):  # Tune ends on Ctrl-C with the trials it had started, without errors
+        tune[:] = [SimpleNamespace(error=None)] * given
+        with pytest.raises(KeyboardInterrupt):
+            run_trials(tasks, tmp_path / "tune")
+    runs.finish(Path(tasks[1].hypotheses))
+    run_trials(tasks, tmp_path / "tune")
+
+
+def test_a_users_error_comes_out_of_the_trial(tmp_path: Path, tune: list[Any]) -> None:
+    wrapped = RuntimeError("in the trial")
+    wrapped.cause = UserError("mend this")  # type: ignore[attr-defined]
+    tune[:] = [SimpleNamespace(error=wrapped)]
+    with pytest.raises(UserError, match="mend this"):
+        run_trials([_task(tmp_path, "a")], tmp_path / "tune")
+
+
+def test_another_error_names_the_trial(tmp_path: Path, tune: list[Any]) -> None:
+    tune[:] = [SimpleNamespace(error=ValueError("loss is nan"))]
+    with pytest.raises(RuntimeError, match="training a failed: loss is nan"):
+        run_trials([_task(tmp_path, "a")], tmp_path / "tune")
