@@ -7,9 +7,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import ray
+import ray.tune
 
 from multibodies import runs
-from multibodies.cluster import tuner
 from multibodies.cluster.tuner import TrialTask, run_trials
 from multibodies.config import load_config
 from multibodies.errors import UserError
@@ -25,11 +26,11 @@ def tune(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Stand in for Ray: `fit` gives back this list of results."""
     results: list[Any] = []
     context = SimpleNamespace(gcs_address="here")
-    monkeypatch.setattr(tuner, "connect", lambda: None)
-    monkeypatch.setattr(tuner.ray, "get_runtime_context", lambda: context)
-    monkeypatch.setattr(tuner.ray, "cluster_resources", lambda: {"CPU": 2.0})
+    monkeypatch.setattr("multibodies.cluster.tuner.connect", lambda: None)
+    monkeypatch.setattr(ray, "get_runtime_context", lambda: context)
+    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 2.0})
     monkeypatch.setattr(
-        tuner.tune, "Tuner", lambda *_, **__: SimpleNamespace(fit=lambda: list(results))
+        ray.tune, "Tuner", lambda *_, **__: SimpleNamespace(fit=lambda: list(results))
     )
     return results
 
