@@ -68,3 +68,12 @@ def ray_local() -> Iterator[Any]:
                 raise
     yield ray
     ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def tracking_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """One MLflow server on loopback for all sweeps that tests run."""
+    from multibodies.tracking_server import tracking_server
+
+    with tracking_server(tmp_path_factory.mktemp("mlflow")) as server:
+        yield server.uri

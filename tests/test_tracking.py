@@ -15,6 +15,7 @@ import urllib.request
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from multibodies.tracking import Event, Journal, Tracker, flat, read_journal, re
 from multibodies.tracking import tracker as tracker_module
 from multibodies.tracking.sink import Sink
 from multibodies.tracking_server import (
+    MADE_BY,
     PID_FILE,
     Server,
     _command,
@@ -234,6 +236,25 @@ def test_the_server_ends_when_the_body_raises(
         die_within()
     assert _started(int(str(caught.value))) == ""
     assert not (tmp_path / PID_FILE).exists()
+
+
+def test_only_another_mlflow_migrates_the_database(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def small(_store: str, _folder: Path, port: int) -> list[str]:
+        return [sys.executable, "-c", ANSWERS, str(port)]
+
+    migrated, meanwhile = [], []
+    monkeypatch.setattr("multibodies.tracking_server._command", small)
+    monkeypatch.setattr("multibodies.tracking_server._upgrade", lambda *_: migrated.append(1))
+    (tmp_path / "mlflow.db").touch()
+    for made_by in (None, None, "1.0.0"):
+        if made_by is not None:
+            (tmp_path / MADE_BY).write_text(made_by)
+        with tracking_server(tmp_path, meanwhile=lambda: meanwhile.append(1)):
+            assert (tmp_path / MADE_BY).read_text() == version("mlflow")
+    assert len(migrated) == 2  # of unknown age, then of an older one
+    assert len(meanwhile) == 3
 
 
 def test_the_command_names_exact_hosts_and_one_worker(tmp_path: Path) -> None:

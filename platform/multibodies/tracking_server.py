@@ -15,9 +15,10 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 from multibodies.errors import UserError
@@ -25,6 +26,7 @@ from multibodies.files import write_bytes
 
 HOST = "127.0.0.1"
 DATABASE, ARTIFACTS, LOG_FILE, PID_FILE = "mlflow.db", "mlartifacts", "mlflow.log", "mlflow.pid"
+MADE_BY = "mlflow.version"  # the MLflow that last served the database: only another one migrates it
 ENVIRONMENT = {
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
@@ -50,25 +52,29 @@ class Server:
 
 
 @contextmanager
-def tracking_server(folder: str | Path, port: int | None = None) -> Iterator[Server]:
-    """Run a server over `folder` for the time of the block.
+def tracking_server(
+    folder: str | Path, port: int | None = None, meanwhile: Callable[[], None] | None = None
+) -> Iterator[Server]:
+    """Run a server over `folder` for the time of the block; it comes up while `meanwhile` runs.
 
     Raises UserError on a busy port, or if the server does not come up (its log is named).
     """
-    server = start_server(folder, port)
+    server = start_server(folder, port, meanwhile)
     try:
         yield server
     finally:
         stop_server(server)
 
 
-def start_server(folder: str | Path, port: int | None = None) -> Server:
+def start_server(
+    folder: str | Path, port: int | None = None, meanwhile: Callable[[], None] | None = None
+) -> Server:
     """Start a server and wait until its API answers. Raises UserError as `tracking_server`."""
     folder = Path(folder).resolve()
     _end_leftover(folder)
     port = _free_port() if port is None else _checked(port)
     store = f"sqlite:///{folder / DATABASE}"
-    if (folder / DATABASE).exists():
+    if (folder / DATABASE).exists() and not _is_current(folder):
         _upgrade(store, folder)
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / LOG_FILE).open("ab") as log:
@@ -85,7 +91,10 @@ def start_server(folder: str | Path, port: int | None = None) -> Server:
     try:
         record = {"pid": process.pid, "started": _started(process.pid), "uri": server.uri}
         write_bytes(folder / PID_FILE, json.dumps(record).encode())
+        if meanwhile is not None:
+            meanwhile()
         _wait(server)
+        write_bytes(folder / MADE_BY, version("mlflow").encode())
     except BaseException:
         stop_server(server)
         raise
@@ -113,6 +122,14 @@ def _command(store: str, folder: Path, port: int) -> list[str]:
         *("--allowed-hosts", ",".join(f"{name}:{port}" for name in names)),
         *("--cors-allowed-origins", ",".join(f"http://{name}:{port}" for name in names)),
     ]
+
+
+def _is_current(folder: Path) -> bool:
+    """Whether the installed MLflow has served the database before, which brings its schema up."""
+    try:
+        return (folder / MADE_BY).read_text() == version("mlflow")
+    except OSError:
+        return False
 
 
 def _upgrade(store: str, folder: Path) -> None:

@@ -92,12 +92,12 @@ def test_mlflow_holds_one_finished_run_per_cell(table2: Path) -> None:
     assert [metric.step for metric in history] == [1, 5, 10, 25]
 
 
-def test_a_second_run_trains_nothing(table2: Path, ray_local: Any) -> None:
-    from multibodies.cluster.sweeps import run_sweep
+def test_a_second_run_trains_nothing(table2: Path, ray_local: Any, tracking_uri: str) -> None:
+    from multibodies.cluster.sweeps import How, run_sweep
 
     weights = sorted((table2 / "cells").glob("*/weights/weights.safetensors"))
     before = [path.stat().st_mtime_ns for path in weights]
-    text = run_sweep(_plan(), table2)
+    text = run_sweep(_plan(), table2, How(tracking_uri=tracking_uri))
     assert "wild" in text
     assert [path.stat().st_mtime_ns for path in weights] == before
 
@@ -120,15 +120,15 @@ def test_a_damaged_shard_is_refused_by_name_before_any_training(
 
 @pytest.mark.parametrize("path", [p for p in SWEEPS if p.stem != "table2"], ids=lambda p: p.stem)
 def test_every_other_sweep_file_runs_at_smoke_scale(
-    path: Path, table2: Path, ray_local: Any, tmp_path: Path
+    path: Path, table2: Path, ray_local: Any, tmp_path: Path, tracking_uri: str
 ) -> None:
     """Its data, prior, stage 1 and features are Table 2's, and so taken from there."""
-    from multibodies.cluster.sweeps import run_sweep
+    from multibodies.cluster.sweeps import How, run_sweep
 
     plan = expand(smoke_variant(replace(load_sweep(path), stage1="train")))
     run_dir = tmp_path / plan.name
     made = [stage for stage in plan.shared if is_done(table2, stage)]
     for stage in made:
         shutil.copytree(table2 / stage.directory, run_dir / stage.directory)
-    run_sweep(plan, run_dir)
+    run_sweep(plan, run_dir, How(tracking_uri=tracking_uri))
     assert (run_dir / "table2.json").exists()

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -56,10 +57,8 @@ def run_sweep(plan: Plan, run_dir: str | Path, how: How | None = None) -> str:
     check_recipe(run_dir, plan)
     verify_shared(plan, run_dir)
     with ExitStack() as stack:
-        uri = how.tracking_uri or stack.enter_context(tracking_server(run_dir, how.port)).uri
+        uri = stack.enter_context(backends(plan, run_dir, how))
         tracker = stack.enter_context(Tracker(uri, run_dir / "journal", plan.name))
-        if not all(is_done(run_dir, stage) for stage in plan.stages()):
-            connect(how.cpus)
         parent = stack.enter_context(tracker.run())
         run_shared(plan, run_dir, how.workers, how.gpus)
         parent.tags(tags_of(plan, run_dir))
@@ -71,6 +70,23 @@ def run_sweep(plan: Plan, run_dir: str | Path, how: How | None = None) -> str:
         page = write_results(plan, run_dir, provenance)
         log_results(tracker, parent, plan, run_dir, tags_of(plan, run_dir))
     return summary.show(page)
+
+
+@contextmanager
+def backends(plan: Plan, run_dir: Path, how: How) -> Iterator[str]:
+    """Have an MLflow server, of our own unless one is named, and Ray if anything is left to do.
+
+    Both take seconds to come up, so they do it side by side. Gives the server's address.
+    """
+    idle = all(is_done(run_dir, stage) for stage in plan.stages())
+    ray = None if idle else partial(connect, how.cpus)
+    if how.tracking_uri is not None:
+        if ray:
+            ray()
+        yield how.tracking_uri
+        return
+    with tracking_server(run_dir, how.port, meanwhile=ray) as server:
+        yield server.uri
 
 
 def run_trainings(plan: Plan, run_dir: Path, how: How, tracker: Tracker) -> None:
