@@ -67,7 +67,7 @@ stage1: $(STAMP) ## the shipped stage 1 anew, into runs/stage1 (about an hour on
 ui: $(STAMP) ## the MLflow UI on runs/table2, at http://127.0.0.1:5000 (PORT=...)
 	$(BIN)/multibodies ui runs/table2 --port $(PORT)
 
-readme: $(STAMP) ## write README's table of switches again from docs/switches.toml
+readme: $(STAMP) ## write README's table of switches again from the configuration
 	$(BIN)/python docs/switches.py
 
 lock: ## write requirements.lock again from pyproject.toml

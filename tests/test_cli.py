@@ -147,7 +147,7 @@ def test_interrupt(failing: Raise, capsys: Capture) -> None:
     [
         ("loss.ri=0", 0),
         ("loss.ri=1e-3", 0.001),
-        ("model.freeze_trunk=true", True),
+        ("loss.supervise_first=true", True),
         ("evaluation.n=[1, 5]", [1, 5]),
         ("evaluation.selection=official", "official"),
         ("body.path=null", None),

@@ -123,7 +123,7 @@ def test_a_frozen_trunk_keeps_weights_and_statistics(
 
 
 def test_an_unfrozen_trunk_learns(rows: Path, stage1: Path, tmp_path: Path) -> None:
-    config = tiny_config({"model.freeze_trunk": False, "stage2.steps": 1})
+    config = tiny_config({"model.trains": "all", "stage2.steps": 1})
     weights = fit_local(config, "stage2", rows, tmp_path, start_from=stage1, progress=False)
     before, after = load_module(stage1)[0], load_module(weights)[0]
     assert not torch.equal(before["trunk.conv1.weight"], after["trunk.conv1.weight"])

@@ -109,7 +109,7 @@ def check_features(task: Task, source: Source, start: str | None) -> None:
     if not task.freeze_trunk:
         raise UserError(
             f"{task.dataset}: holds features, which train only the head (stage2 with "
-            "model.freeze_trunk = true); give the dataset of images"
+            "model.trains = 'head'); give the dataset of images"
         )
     if source.made_by != start:
         raise UserError(

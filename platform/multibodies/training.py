@@ -36,7 +36,7 @@ class TrainingState:
 
 def regressor_spec(model: ModelConfig, num_hypotheses: int) -> RegressorSpec:
     """Return the network's recipe from the configuration."""
-    fields = model.model_dump(exclude={"freeze_trunk"})
+    fields = model.model_dump(exclude={"trains", "mean_params", "head", "rank"})
     return RegressorSpec(**fields, num_hypotheses=num_hypotheses)
 
 

@@ -104,7 +104,7 @@ def test_features_train_nothing_but_the_head(
     rows: Path, stage1: Path, tmp_path: Path, stage: str
 ) -> None:
     _cache(stage1, rows, tmp_path / "features", "float16")
-    config = tiny_config({"model.freeze_trunk": stage == "stage1"})
+    config = tiny_config({"model.trains": "head" if stage == "stage1" else "all"})
     with pytest.raises(UserError, match="train only the head"):
         fit_local(config, stage, tmp_path / "features", tmp_path / "run", start_from=stage1)  # type: ignore[arg-type]
 

@@ -98,7 +98,7 @@ def run_trainings(plan: Plan, run_dir: Path, how: How, tracker: Tracker) -> None
     ]
     if not todo:
         return
-    rows = run_dir / ("features" if plan.base.model.freeze_trunk else "data")
+    rows = run_dir / ("features" if plan.base.model.caches_features else "data")
     started = time.monotonic()
     with shown(plan, todo, run_dir, tracker):
         tasks = [task_of(training, run_dir, rows, how.workers, how.gpus) for training in todo]

@@ -34,7 +34,7 @@ def _from_rates(config: Config, val_splits: int) -> dict[str, float]:
     size = data.image_size**2 / PIXELS
     tested = len(config.evaluation.splits) * data.test_rows + val_splits * data.val_rows
     rows = data.train_rows + 4 * data.val_rows + 4 * data.test_rows
-    rate2 = STAGE2_CACHED if config.model.freeze_trunk else STAGE1 / size
+    rate2 = STAGE2_CACHED if config.model.caches_features else STAGE1 / size
     return {
         "dataset": START_UP + rows * size / PREPARED,
         "prior": START_UP + config.prior.steps / PRIOR_STEPS,

@@ -138,13 +138,13 @@ def _shared(sweep: Sweep, base: Config) -> tuple[Stage, ...]:
     dataset = Stage("dataset", "dataset", "data", _dump(base, "data", "body"))
     of_data = {"dataset": dataset.fingerprint}
     prior = Stage("prior", "prior", "prior", {**of_data, **_dump(base, "prior")})
-    model = base.model.model_dump(mode="json", exclude={"freeze_trunk"})
+    model = base.model.model_dump(mode="json", exclude={"trains"})
     recipe: dict[str, Any] = {"source": sweep.stage1, "model": model, **_dump(base, "body")}
     if sweep.stage1 == "train":
         recipe |= {**of_data, **_dump(base, "loss", "stage1")}
     kind = "stage1" if sweep.stage1 == "train" else "stage1-shipped"
     stage1 = Stage(kind, "stage1", "stage1", recipe)
-    if not base.model.freeze_trunk:
+    if not base.model.caches_features:
         return dataset, prior, stage1
     cached = {**of_data, "stage1": stage1.fingerprint}
     return dataset, prior, stage1, Stage("features", "features", "features", cached)

@@ -1,0 +1,72 @@
+"""Profiles: full sets of values for a laptop, a quick look, the paper, and its released code."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from multibodies.config.switches import SWITCHES
+
+EMBEDDED: dict[str, Any] = {
+    "model": {
+        "width": 32,
+        "pooling": "keypoints",
+        "hidden": 512,
+        "dropout": 0.1,
+        "feedback": "mean",
+        "activation": "relu",
+        "trains": "head",
+    },
+    "data": {"clutter": 0.35},
+    "loss": {"heatmap": 8.0, "vertices_sampled": 256},
+    "stage1": {
+        "steps": 10000,
+        "batch_size": 32,
+        "learning_rate": 1e-3,
+        "warmup_steps": 300,
+        "cosine": True,
+        "fresh_rows": 4096,
+    },
+    "stage2": {
+        "num_hypotheses": 50,
+        "steps": 1500,
+        "batch_size": 32,
+        "learning_rate": 3e-4,
+        "warmup_steps": 100,
+        "cosine": True,
+    },
+    "prior": {"couplings": 8, "hidden": 128, "steps": 1500},
+}
+SMOKE: dict[str, Any] = {
+    **EMBEDDED,
+    "data": {
+        "clutter": 0.35,
+        "train_rows": 256,
+        "val_rows": 32,
+        "test_rows": 32,
+        "rows_per_shard": 64,
+    },
+    "stage1": {**EMBEDDED["stage1"], "steps": 8, "checkpoint_every": 4, "fresh_rows": 64},
+    "stage2": {**EMBEDDED["stage2"], "steps": 8, "batch_size": 16, "checkpoint_every": 4},
+    "prior": {"couplings": 4, "hidden": 64, "steps": 60},
+    "evaluation": {"bootstrap_samples": 200},
+}
+PAPER: dict[str, Any] = {
+    "data": {"image_size": 224},
+    "model": {"trunk": "resnet50"},
+    "stage1": {"steps": 500000, "learning_rate": 5e-5},
+    "stage2": {"num_hypotheses": 100, "steps": 200000, "learning_rate": 1e-5},
+}
+
+
+def released() -> dict[str, Any]:
+    """Return the paper's profile with every switch at the released code's value."""
+    tree: dict[str, Any] = {section: dict(values) for section, values in PAPER.items()}
+    for switch in SWITCHES:
+        if switch.key:
+            section, _, leaf = switch.key.partition(".")
+            tree.setdefault(section, {})[leaf] = switch.values[1]
+    return tree
+
+
+RELEASED = released()
+PROFILES = {"embedded": EMBEDDED, "smoke": SMOKE, "paper": PAPER, "released": RELEASED}
