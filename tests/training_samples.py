@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from multibodies.core.regressor import Regressor
 from multibodies.data import fresh
 from multibodies.training import regressor_spec
 
+GOLDEN = Path(__file__).parent / "golden" / "training_curve.json"
 TINY: dict[str, Any] = {
     "model.width": 8,
     "model.hidden": 16,
@@ -36,6 +38,17 @@ TINY: dict[str, Any] = {
 def tiny_config(changes: dict[str, Any] | None = None) -> Config:
     """Return the smoke profile at width 8, hidden 16, M = 3."""
     return load_config("smoke", {**TINY, **(changes or {})})
+
+
+def golden_config() -> Config:
+    """Return the configuration of the golden curve: twenty steps of best-of-M."""
+    return tiny_config({"stage2.steps": 20, "stage2.checkpoint_every": 4})
+
+
+def golden_curve() -> list[float]:
+    """Return the loss of each of its steps."""
+    losses: list[float] = json.loads(GOLDEN.read_text())["total"]
+    return losses
 
 
 def render_in_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
