@@ -15,13 +15,15 @@ from typing import Any
 import pytest
 import torch
 
+from model_samples import save_dataset, save_prior
 from multibodies import fitting, runs, states
 from multibodies.checkpoints import load_module, load_regressor, read_meta
-from multibodies.cluster import groups, snapshots, trainer
+from multibodies.cluster import groups, snapshots, tuner
 from multibodies.cluster.groups import Execution
 from multibodies.cluster.trainer import fit
 from multibodies.data.training_rows import open_source
 from multibodies.errors import UserError
+from multibodies.hypotheses import read_hypotheses
 from multibodies.local import fit_local
 from training_samples import (
     flip_byte,
@@ -185,31 +187,52 @@ def _check_resumed(out: Path, steps: list[int]) -> None:
     assert ["mark" in line for line in lines] == [True] + [False] * (len(steps) - 1)
 
 
+def _killing_trial(marker: Path) -> Callable[..., None]:
+    """Return a trial whose first worker kills itself, once, after reporting step 8."""
+    killing = _killing("worker", marker, 8)
+
+    def trial(settings: dict[str, str], tasks: dict[str, Any]) -> None:
+        from multibodies.cluster import trainer as there
+        from multibodies.cluster import tuner as above
+
+        there.work = killing  # type: ignore[assignment]
+        above.trial(settings, tasks)
+
+    return trial
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("ray_local", "soon")
-def test_two_workers_of_which_one_is_killed_follow_the_golden_curve(
+def test_a_trial_s_two_workers_of_which_one_is_killed_follow_the_golden_curve(
     rows: Path, stage1: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config, marker, out = golden_config(), tmp_path / "killed", tmp_path / "run"
     calm = fit_local(config, "stage2", rows, tmp_path / "calm", start_from=stage1, progress=False)
-    reported: list[int] = []
-    monkeypatch.setattr(trainer, "work", _killing("worker", marker, 8))
-    weights = fit(
+    save_dataset(tmp_path / "images", {"wild-val": [4]})
+    save_prior(tmp_path / "prior")
+    task = tuner.TrialTask(
+        "one",
         config,
-        "stage2",
-        rows,
-        out,
-        start_from=stage1,
+        rows=str(rows),
+        images=str(tmp_path / "images"),
+        stage1=str(stage1),
+        prior=str(tmp_path / "prior"),
+        out=str(out),
+        hypotheses=str(tmp_path / "hypotheses"),
+        splits=("wild-val",),
         workers=2,
-        progress=False,
-        on_report=lambda step, metrics: reported.append(step),
+        gpus=0,
     )
+    monkeypatch.setattr(tuner, "trial", _killing_trial(marker))
+    tuner.run_trials([task], tmp_path / "tune")
     assert marker.exists()
-    assert largest_difference(calm, weights) < ROUNDING
-    assert reported == [4, 8, 12, 16, 20]
-    _check_resumed(out, reported)
-    ours, theirs = (runs.read_journal(path.parent / runs.JOURNAL) for path in (weights, calm))
-    golden = [sum(golden_curve()[end - 4 : end]) / 4 for end in reported]
+    assert tuner.is_complete(task)
+    assert len(read_hypotheses(tmp_path / "hypotheses" / "wild-val" / "part-00000.parquet")) == 4
+    assert largest_difference(calm, out / fitting.WEIGHTS) < ROUNDING
+    steps = [4, 8, 12, 16, 20]
+    _check_resumed(out, steps)
+    golden = [sum(golden_curve()[end - 4 : end]) / 4 for end in steps]
+    ours, theirs = (runs.read_journal(place / runs.JOURNAL) for place in (out, calm.parent))
     assert [line["total"] for line in ours] == pytest.approx(golden, rel=1e-3)
     assert [line["best"] for line in ours] == pytest.approx([x["best"] for x in theirs], rel=1e-4)
     monkeypatch.setattr(groups, "TorchTrainer", None)  # finished: nothing runs again

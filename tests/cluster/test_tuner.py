@@ -10,10 +10,13 @@ import pytest
 import ray
 import ray.tune
 
+from model_samples import save_dataset, save_prior
 from multibodies import runs
-from multibodies.cluster.tuner import TrialTask, run_trials
+from multibodies.cluster.tuner import TrialTask, run_trials, task_of
 from multibodies.config import load_config
 from multibodies.errors import UserError
+from multibodies.sweep import Stage, Training
+from training_samples import save_stage1, tiny_config
 
 
 def _task(folder: Path, name: str) -> TrialTask:
@@ -60,3 +63,21 @@ def test_another_error_names_the_trial(tmp_path: Path, tune: list[Any]) -> None:
     tune[:] = [SimpleNamespace(error=ValueError("loss is nan"))]
     with pytest.raises(RuntimeError, match="training a failed: loss is nan"):
         run_trials([_task(tmp_path, "a")], tmp_path / "tune")
+
+
+def _trainable(folder: Path, workers: int) -> TrialTask:
+    """Return a trial over a tiny dataset, a stage 1 and a prior that are there."""
+    save_dataset(folder / "data", {"lab-train": [8, 8], "wild-val": [4]})
+    save_stage1(folder / "stage1" / "weights", tiny_config())
+    save_prior(folder / "prior" / "weights")
+    stage, inference = (Stage("", name, name, {"splits": ["wild-val"]}) for name in "ab")
+    training = Training("one", 0, {}, tiny_config(), stage, inference)
+    return task_of(training, folder, folder / "data", workers, 0)
+
+
+def test_only_one_worker_trains_in_the_trials_own_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert [_trainable(tmp_path, workers).alone for workers in (1, 2)] == [True, False]
+    monkeypatch.setattr("multibodies.cluster.tuner.IN_MEMORY", 1000)  # and only on rows it can hold
+    assert not _trainable(tmp_path, 1).alone

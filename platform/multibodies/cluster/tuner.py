@@ -1,8 +1,8 @@
-"""The trainings of a sweep under Ray Tune: each trial drives a Ray Train run and its inference.
+"""The trainings of a sweep under Ray Tune: each trial trains stage 2 and infers its hypotheses.
 
-Trials hold no CPU of their own: their Train workers do. A trial that was killed goes on from its
-Train run's last
-checkpoint when the sweep is run again, since that run's name and folder are the training's.
+A trial that one worker suffices for trains in its own process: a Train run would start three more.
+Any other drives a Ray Train run and holds no CPU of its own, since its workers do. Either way a
+trial that was killed goes on from its last checkpoint when the sweep is run again.
 """
 
 from __future__ import annotations
@@ -19,16 +19,23 @@ from ray.tune.integration.ray_train import TuneReportCallback
 from multibodies import runs
 from multibodies.cluster import connect
 from multibodies.cluster.evaluate import infer
+from multibodies.cluster.groups import IN_MEMORY
 from multibodies.cluster.trainer import Execution, fit
 from multibodies.config import Config
+from multibodies.data.training_rows import open_source
 from multibodies.environs import environment
 from multibodies.errors import UserError
+from multibodies.evaluation import infer_tasks
+from multibodies.local import fit_local
 from multibodies.sweep import Training
 
 
 @dataclass(frozen=True)
 class TrialTask:
-    """One trial: a training's id and settings, what it starts from, where it writes."""
+    """One trial: a training's id and settings, what it starts from, where it writes.
+
+    alone: whether its own process trains, being the only worker, on rows that it can hold.
+    """
 
     id: str
     config: Config
@@ -41,6 +48,7 @@ class TrialTask:
     splits: tuple[str, ...]
     workers: int
     gpus: int
+    alone: bool = False
 
 
 def task_of(training: Training, run_dir: Path, rows: Path, workers: int, gpus: int) -> TrialTask:
@@ -57,12 +65,41 @@ def task_of(training: Training, run_dir: Path, rows: Path, workers: int, gpus: i
         splits=tuple(training.inference.recipe["splits"]),
         workers=workers,
         gpus=gpus,
+        alone=workers == 1 and open_source(rows, "lab-train").size <= IN_MEMORY,
     )
 
 
 def trial(settings: dict[str, str], tasks: dict[str, TrialTask]) -> None:
     """Train stage 2 and infer its hypotheses; both skip what is done."""
     task = tasks[settings["id"]]
+    (work_alone if task.alone else lead_workers)(task)
+    runs.finish(Path(task.hypotheses))
+
+
+def work_alone(task: TrialTask) -> None:
+    """Train and infer in this process."""
+
+    def on_report(step: int, metrics: dict[str, float]) -> None:
+        tune.report({"step": step, **metrics})
+
+    weights = fit_local(
+        task.config,
+        "stage2",
+        task.rows,
+        task.out,
+        start_from=task.stage1,
+        device="cuda" if task.gpus else "cpu",
+        on_report=on_report,
+        progress=False,
+    )
+    where = task.images, weights, task.splits, task.hypotheses
+    for part in infer_tasks(task.config, *where, prior=task.prior, gpu=task.gpus > 0):
+        if not part.done:
+            part.run()
+
+
+def lead_workers(task: TrialTask) -> None:
+    """Train with a group of workers, then infer on all of the cluster."""
     execution = Execution(task.workers, task.gpus, callbacks=(TuneReportCallback(),))
     weights = fit(
         task.config,
@@ -84,12 +121,18 @@ def trial(settings: dict[str, str], tasks: dict[str, TrialTask]) -> None:
         gpu=task.gpus > 0,
         progress=False,
     )
-    runs.finish(Path(task.hypotheses))
 
 
 def is_complete(task: TrialTask) -> bool:
     """Whether a trial came to its end, also in an earlier run."""
     return runs.finished(Path(task.hypotheses)) is not None
+
+
+def resources_of(task: TrialTask) -> dict[str, float]:
+    """Return what a trial holds; Tune wants some resource even of one that holds none."""
+    if task.alone:
+        return {"CPU": 1, "GPU": task.gpus}
+    return {"memory": 1 << 20}
 
 
 def run_trials(tasks: Sequence[TrialTask], storage: Path) -> None:
@@ -107,7 +150,7 @@ def run_trials(tasks: Sequence[TrialTask], storage: Path) -> None:
     tuner = tune.Tuner(
         tune.with_resources(
             tune.with_parameters(trial, tasks={task.id: task for task in tasks}),
-            {"memory": 1 << 20},
+            resources_of(first),
         ),
         param_space={"id": tune.grid_search([task.id for task in tasks])},
         tune_config=tune.TuneConfig(
@@ -116,6 +159,7 @@ def run_trials(tasks: Sequence[TrialTask], storage: Path) -> None:
             trial_dirname_creator=lambda t: t.config["id"],
             metric="total",
             mode="min",
+            reuse_actors=True,  # a process that has imported torch trains the next one too
         ),
         run_config=tune.RunConfig(
             name="tune",
