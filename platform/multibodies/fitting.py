@@ -15,8 +15,10 @@ import torch
 from multibodies import checkpoints, runs, states
 from multibodies.config import Config, LossConfig, StageConfig, fingerprint
 from multibodies.core.body import load_body
+from multibodies.core.expansion import AT_ONE
 from multibodies.core.objective import Objective
 from multibodies.core.regressor import Regressor, RegressorSpec
+from multibodies.data.mean_params import read_mean_params, sha256_of
 from multibodies.data.training_rows import Source, open_source
 from multibodies.errors import UserError
 from multibodies.training import (
@@ -61,9 +63,9 @@ class Task:
         return self.config.stage1 if self.stage == "stage1" else self.config.stage2
 
     @property
-    def freeze_trunk(self) -> bool:
-        """Whether only the head trains."""
-        return self.stage == "stage2" and self.config.model.freeze_trunk
+    def trains(self) -> str:
+        """Which layers train: in stage 1 all."""
+        return self.config.model.trains if self.stage == "stage2" else "all"
 
     @property
     def weights(self) -> Path:
@@ -96,7 +98,7 @@ def recipe_of(task: Task, source: Source) -> dict[str, Any]:
         "split": task.split,
         "body": load_body(config.body.path).sha256,
         "start_from": start,
-        "model": config.model.model_dump(mode="json"),
+        "model": config.model.model_dump(mode="json") | {"mean_params": mean_params_of(task)},
         "loss": loss_of(task).model_dump(mode="json"),
         task.stage: task.settings.model_dump(mode="json"),
     }
@@ -106,10 +108,11 @@ def check_features(task: Task, source: Source, start: str | None) -> None:
     """Refuse features that the task cannot learn from. Raises UserError."""
     if source.made_by is None:
         return
-    if not task.freeze_trunk:
+    if task.stage == "stage1" or not task.config.model.caches_features:
         raise UserError(
             f"{task.dataset}: holds features, which train only the head (stage2 with "
-            "model.trains = 'head'); give the dataset of images"
+            "model.trains = 'head' or 'widened' and model.head = 'stacked'); give the dataset of "
+            "images"
         )
     if source.made_by != start:
         raise UserError(
@@ -121,7 +124,8 @@ def check_features(task: Task, source: Source, start: str | None) -> None:
 def build_state(task: Task) -> TrainingState:
     """Make the network and its optimiser at step 0, the same in every worker.
 
-    Raises UserError if the starting checkpoint is of another network than the configuration's.
+    Raises UserError if the starting checkpoint is of another network than the configuration's, or
+    `model.mean_params` cannot be read or is not the checkpoint's.
     """
     torch.manual_seed(task.settings.seed)
     wanted = regressor_spec(task.config.model, 1)
@@ -129,16 +133,51 @@ def build_state(task: Task) -> TrainingState:
     if task.start_from is not None:
         model = checkpoints.load_regressor(task.start_from)
         check_spec(model.spec, wanted, task.start_from)
+    start_at(model, task)
     if task.stage == "stage2":
         model = build_stage2(model, task.config)
-    return TrainingState(model, make_optimizer(model, task.settings, task.freeze_trunk))
+    return TrainingState(model, make_optimizer(model, task.settings, task.trains))
+
+
+def start_at(model: Regressor, task: Task) -> None:
+    """Let a new network's regression start at the configured mean parameters.
+
+    A checkpoint brings its own start, with which it was trained. Raises UserError if that is not
+    the configured one.
+    """
+    path = task.config.model.mean_params
+    if path is None:
+        return
+    start = read_mean_params(path)
+    if task.start_from is None:
+        model.head.init_state.copy_(start)
+    elif not torch.allclose(model.head.init_state, start):
+        raise UserError(
+            f"{task.start_from}: started from other mean parameters than model.mean_params, {path};"
+            " train stage 1 with them, or leave the setting out"
+        )
+
+
+def mean_params_of(task: Task) -> str | None:
+    """Return the checksum of the mean parameters, None for ours. Raises UserError."""
+    path = task.config.model.mean_params
+    return None if path is None else sha256_of(path)
+
+
+def steps_per_epoch(task: Task, source: Source) -> int:
+    """Return the steps in which every row is seen once; of fresh images, every row of a chunk."""
+    return max(1, source.rows // task.settings.batch_size)
 
 
 def check_spec(found: RegressorSpec, wanted: RegressorSpec, where: Path) -> None:
-    """Refuse a checkpoint of another network. Raises UserError naming the first difference."""
+    """Refuse a checkpoint of another network. Raises UserError naming the first difference.
+
+    With one hypothesis every head, feedback and rank is the same network.
+    """
+    same = AT_ONE if found.num_hypotheses == wanted.num_hypotheses == 1 else {}
     for name, value in wanted.to_json().items():
         has = getattr(found, name)
-        if has != value:
+        if has != value and name not in same:
             raise UserError(
                 f"{where}: a network with {name} = {has}; the configuration asks for {value}"
             )
@@ -150,9 +189,11 @@ def objective_of(task: Task) -> Objective:
 
 
 def loss_of(task: Task) -> LossConfig:
-    """Return the weights of eq. 8: in stage 1, with M = 1, eq. 5 would repeat eq. 7's term."""
+    """Return the weights of eq. 8: in stage 1, with M = 1, eq. 5 would repeat eq. 7's term, and
+    hypothesis 0 is the best one."""
     loss = task.config.loss
-    return loss.model_copy(update={"ri": 0.0}) if task.stage == "stage1" else loss
+    alone = {"ri": 0.0, "supervise_first": False}
+    return loss.model_copy(update=alone) if task.stage == "stage1" else loss
 
 
 def meta_of(state: TrainingState, recipe: Mapping[str, Any]) -> dict[str, Any]:

@@ -79,6 +79,7 @@ def _run(
         stage,
         Recorder(stage.steps, stage.checkpoint_every, journal, on_report=on_report),
         partial(_save, folder, recipe),
+        steps_per_epoch=fitting.steps_per_epoch(task, source),
     )
     last = states.newest(folder)
     assert last is not None, "the last step always saves a checkpoint"

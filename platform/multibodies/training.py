@@ -15,8 +15,10 @@ from torch import Tensor, nn
 
 from multibodies.config import Config, LossConfig, ModelConfig, StageConfig
 from multibodies.core.body import BodyArrays, JointBody
-from multibodies.core.objective import Labels, Objective, Outcome, collapse
-from multibodies.core.regressor import Hypotheses, Regressor, RegressorSpec, expand
+from multibodies.core.expansion import AT_ONE, expand
+from multibodies.core.loss_forms import FORMS
+from multibodies.core.objective import TERMS, Labels, Objective, Outcome, collapse
+from multibodies.core.regressor import Hypotheses, Regressor, RegressorSpec
 from multibodies.core.skinning import VertexBody
 
 Batch = dict[str, Tensor]
@@ -35,50 +37,52 @@ class TrainingState:
 
 
 def regressor_spec(model: ModelConfig, num_hypotheses: int) -> RegressorSpec:
-    """Return the network's recipe from the configuration."""
-    fields = model.model_dump(exclude={"trains", "mean_params", "head", "rank"})
+    """Return the network's recipe from the configuration; one hypothesis has one head, HMR's."""
+    fields = model.model_dump(exclude={"trains", "mean_params"})
+    if num_hypotheses == 1:
+        fields |= {"head": AT_ONE["head"], "rank": AT_ONE["rank"]}
     return RegressorSpec(**fields, num_hypotheses=num_hypotheses)
 
 
 def build_stage2(stage1: Regressor, config: Config) -> Regressor:
-    """Make the best-of-M network from stage 1 with the configured M, spread and seed."""
+    """Make the best-of-M network from stage 1 with the configured head, M, spread and seed."""
     stage = config.stage2
     generator = torch.Generator().manual_seed(stage.seed)
-    return expand(stage1, stage.num_hypotheses, stage.spread, generator)
+    spec = regressor_spec(config.model, stage.num_hypotheses)
+    return expand(stage1, spec, stage.spread, generator)
 
 
 def build_objective(arrays: BodyArrays, loss: LossConfig) -> Objective:
-    """Make eq. 8 with the configured weights; vertices are sampled evenly where the configuration
-    says so."""
-    weights = {
-        name: getattr(loss, name)
-        for name in ("ri", "best", "theta", "beta", "vertices", "rb", "heatmap")
-    }
+    """Make eq. 8 with the configured weights and form; vertices are sampled evenly where the
+    configuration says so."""
+    form = FORMS[loss.form]
     return Objective(
         JointBody(arrays, ("j24",)),
-        VertexBody(arrays, loss.vertices_sampled),
-        weights,
+        VertexBody(arrays, loss.vertices_sampled, on_support=form.on_support),
+        {name: getattr(loss, name) for name in TERMS},
         loss.ri_reduction,
+        form,
+        supervise_first=loss.supervise_first,
     )
 
 
-def learning_rate(stage: StageConfig, step: int) -> float:
-    """Return the rate at a step: linear warm-up, then constant or a cosine to zero."""
+def learning_rate(stage: StageConfig, step: int, steps_per_epoch: int = 1) -> float:
+    """Return the rate at a step: linear warm-up, then constant or a cosine to zero; a tenth of it
+    from `drop_epoch` on, epochs counted from 0."""
     warm = min(1.0, (step + 1) / max(1, stage.warmup_steps))
     decay = 0.5 * (1 + math.cos(math.pi * step / stage.steps)) if stage.cosine else 1.0
-    return stage.learning_rate * warm * decay
+    dropped = 0 < stage.drop_epoch <= step // steps_per_epoch
+    return stage.learning_rate * warm * decay * (0.1 if dropped else 1.0)
 
 
-def make_optimizer(
-    model: nn.Module, stage: StageConfig, freeze_trunk: bool
-) -> torch.optim.Optimizer:
-    """Return Adam over what trains: everything, or the head alone over a frozen trunk."""
-    trained = model.head if freeze_trunk else model
-    for parameter in model.parameters():
-        parameter.requires_grad_(not freeze_trunk)
-    parameters = list(trained.requires_grad_(True).parameters())  # type: ignore[union-attr]
+def make_optimizer(model: Regressor, stage: StageConfig, trains: str) -> torch.optim.Optimizer:
+    """Return Adam over what trains, see `Regressor.trained`; all else is frozen."""
+    trained = model.trained(trains)
+    model.requires_grad_(False)
+    for parameter in trained:
+        parameter.requires_grad_(True)
     return torch.optim.Adam(
-        parameters, lr=stage.learning_rate, weight_decay=stage.weight_decay, fused=True
+        trained, lr=stage.learning_rate, weight_decay=stage.weight_decay, fused=True
     )
 
 
@@ -145,13 +149,14 @@ def train(
     report: Report,
     save: Callable[[TrainingState], None],
     rank: int = 0,
+    steps_per_epoch: int = 1,
 ) -> TrainingState:
     """Run from `state.step` to `stage.steps`.
 
     batches(step) yields that step's batch and the following ones, so that a resumed run sees what
     an undisturbed
     one would. `report` gets every step's means; `save` is called every `checkpoint_every` steps and
-    at the end.
+    at the end. `steps_per_epoch` says when `stage.drop_epoch` comes.
     """
     forward.train()
     _freeze_statistics(state.model, state.optimizer)
@@ -159,9 +164,8 @@ def train(
     for step in range(state.step, stage.steps):
         # dropout does not depend on where a run was resumed, and differs between workers
         torch.manual_seed(stage.seed * 1_000_003 + step + (rank << 48))
-        outcome = train_step(
-            forward, objective, state.optimizer, next(source), learning_rate(stage, step)
-        )
+        rate = learning_rate(stage, step, steps_per_epoch)
+        outcome = train_step(forward, objective, state.optimizer, next(source), rate)
         state.step = step + 1
         report(state.step, collapse(outcome))
         if state.step % stage.checkpoint_every == 0 or state.step == stage.steps:

@@ -8,8 +8,10 @@ from dataclasses import replace
 import pytest
 import torch
 
+from multibodies.core.expansion import expand
+from multibodies.core.heads import StackedHead, mean_state
 from multibodies.core.pooling import KeypointPooling, grid
-from multibodies.core.regressor import Head, Regressor, RegressorSpec, expand, mean_state
+from multibodies.core.regressor import Regressor, RegressorSpec
 from multibodies.core.resnet import ResNet
 from multibodies.core.rotations import rotation_6d_to_matrix
 
@@ -73,7 +75,7 @@ def test_features_have_the_announced_length() -> None:
 @pytest.mark.parametrize("feedback", ["all", "mean"])
 def test_head_iterates_as_hmr(feedback: str) -> None:
     spec = replace(SMALL, num_hypotheses=3, feedback=feedback)
-    head = Head(20, spec).eval()
+    head = StackedHead(20, spec).eval()
     features = torch.randn(2, 20)
     state = mean_state().repeat(2, 3, 1)
     for _ in range(spec.iterations):
@@ -104,7 +106,9 @@ def test_start_is_an_upright_body_facing_the_camera() -> None:
 def test_expansion_without_spread_repeats_stage_1(feedback: str) -> None:
     stage1 = Regressor(replace(SMALL, feedback=feedback)).eval()
     images = torch.rand(2, 3, 64, 64)
-    many = expand(stage1, 4, 0.0, torch.Generator()).eval()(images)
+    many = expand(stage1, replace(stage1.spec, num_hypotheses=4), 0.0, torch.Generator()).eval()(
+        images
+    )
     one = stage1(images)
     for m in range(4):
         torch.testing.assert_close(many.rotations[:, m], one.rotations[:, 0], atol=1e-5, rtol=1e-5)
@@ -114,8 +118,9 @@ def test_expansion_without_spread_repeats_stage_1(feedback: str) -> None:
 def test_expansion_with_spread_tells_hypotheses_apart_and_is_seeded() -> None:
     stage1 = Regressor(SMALL).eval()
     images = torch.rand(1, 3, 64, 64)
+    spec = replace(SMALL, num_hypotheses=3)
     first, again = (
-        expand(stage1, 3, 0.1, torch.Generator().manual_seed(5)).eval()(images) for _ in range(2)
+        expand(stage1, spec, 0.1, torch.Generator().manual_seed(5)).eval()(images) for _ in range(2)
     )
     assert torch.equal(first.rotation_6d, again.rotation_6d)
     assert (first.rotation_6d[:, 0] - first.rotation_6d[:, 1]).abs().max() > 0
@@ -123,7 +128,7 @@ def test_expansion_with_spread_tells_hypotheses_apart_and_is_seeded() -> None:
 
 def test_expansion_refuses_a_model_of_many_hypotheses() -> None:
     with pytest.raises(ValueError, match="one hypothesis"):
-        expand(Regressor(replace(SMALL, num_hypotheses=2)), 4, 0.1, torch.Generator())
+        expand(Regressor(replace(SMALL, num_hypotheses=2)), SMALL, 0.1, torch.Generator())
 
 
 def test_spec_round_trips_through_json_values() -> None:

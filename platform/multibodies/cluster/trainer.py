@@ -92,7 +92,12 @@ def run(
             return {}
         return {"train": batches.read_shards(source.paths, columns, in_memory)}
 
-    settings = {"task": task, "recipe": recipe, "in_memory": in_memory}
+    settings = {
+        "task": task,
+        "recipe": recipe,
+        "in_memory": in_memory,
+        "steps_per_epoch": fitting.steps_per_epoch(task, source),
+    }
     this = Run(name, task.out, task.settings.steps)
     return groups.run_group(this, work, settings, read, execution, in_memory=in_memory)
 
@@ -116,7 +121,8 @@ def work(settings: dict[str, Any]) -> None:
     with groups.recording(task.out, state.step, *saves, device) as recorder:
         save = partial(report, settings["recipe"], recorder)
         make = on_device(make, device)
-        train(state, forward, objective, make, stage, recorder, save, rank)
+        epoch = settings["steps_per_epoch"]
+        train(state, forward, objective, make, stage, recorder, save, rank, epoch)
 
 
 def batches_of(task: Task, in_memory: bool, rank: int, world: int) -> Batches:

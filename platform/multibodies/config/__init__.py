@@ -86,6 +86,7 @@ class Config(Section):
             raise ValueError(
                 f"evaluation.n asks for {n} hypotheses, stage2.num_hypotheses is {m}; need n <= M"
             )
+        _check_head(self.model)
         known = SPLITS + AMBIGUOUS
         for split in self.evaluation.splits:
             if split not in known:
@@ -93,6 +94,17 @@ class Config(Section):
                     f"evaluation.splits: unknown split '{split}'{nearest(split, known)}"
                 )
         return self
+
+
+def _check_head(model: ModelConfig) -> None:
+    """Refuse settings that a head does not have. Raises ValueError."""
+    if model.head == "layer5" and model.pooling != "average":
+        raise ValueError(
+            f"model.pooling is '{model.pooling}'; model.head = 'layer5' makes its features itself, "
+            "set model.pooling to 'average'"
+        )
+    if model.head == "layer5" and model.rank:
+        raise ValueError("model.rank must be 0: only model.head = 'stacked' has a rank")
 
 
 def load_config(profile: str = "embedded", overrides: Mapping[str, Any] | None = None) -> Config:

@@ -4,7 +4,7 @@ image.
 Shapes: B image, M hypothesis, K joint, V vertex. Metres in space, [-1, 1] across the crop in the
 image.
 No function averages over B: the caller does. Norms are Euclidean over everything a formula sums up,
-as written;
+as written (loss_forms.py has the released code's other form);
 what an image lacks (confidence or visibility 0) is masked and has exactly no gradient.
 """
 
@@ -87,6 +87,14 @@ def beta_loss(beta: Tensor, truth: Tensor) -> Tensor:
     """Equation 7, left: ||beta - beta^||. beta, truth [B, 10] -> [B]."""
     check("truth", truth, tuple(beta.shape))
     return vector_norm(beta - truth, dim=-1)
+
+
+def depth_loss(camera: Tensor) -> Tensor:
+    """The released code's and SPIN's exp(-10 s)^2, which keeps every camera's scale positive.
+
+    camera [B, M, 3] as (s, tx, ty) -> [B], the mean over hypotheses.
+    """
+    return torch.exp(-10 * camera[..., 0]).square().mean(1)
 
 
 def heatmap_loss(logits: Tensor, keypoints: Tensor) -> Tensor:

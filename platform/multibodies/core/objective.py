@@ -15,11 +15,14 @@ from multibodies.core import losses
 from multibodies.core.body import JointBody
 from multibodies.core.camera import project
 from multibodies.core.joints import centre_on_mid_hips
+from multibodies.core.loss_forms import FORMS, Form
 from multibodies.core.regressor import Hypotheses
 from multibodies.core.rotations import axis_angle_to_matrix
 from multibodies.core.skinning import VertexBody
 
-TERMS = ("ri", "best", "theta", "beta", "vertices", "rb", "heatmap")
+BEST_TERMS = ("best", "theta", "beta", "vertices", "rb")  # of one hypothesis
+TERMS = ("ri", *BEST_TERMS, "depth", "heatmap")
+FIRST = "_first"  # ends the names of these terms of hypothesis 0
 
 
 class Labels(NamedTuple):
@@ -47,16 +50,39 @@ class Outcome(NamedTuple):
     distance: Tensor
 
 
+class Truth(NamedTuple):
+    """What labels say in the terms of eq. 8: joints [B, K, 3] centred on the mid-hip, confidence
+    [B, K], rotations [B, 24, 3, 3], vertices [B, V, 3]."""
+
+    joints: Tensor
+    confidence: Tensor
+    rotations: Tensor
+    vertices: Tensor
+
+
 class Objective(nn.Module):
     """Equation 8 over a batch. Every hypothesis costs joints only; vertices are posed for the best
-    one."""
+    one.
+
+    With `supervise_first` hypothesis 0 gets the terms of the best one too, with the same weights;
+    they are terms of their own, `best_first` and so on.
+    """
 
     def __init__(
-        self, joints: JointBody, vertices: VertexBody, weights: dict[str, float], ri_reduction: str
+        self,
+        joints: JointBody,
+        vertices: VertexBody,
+        weights: dict[str, float],
+        ri_reduction: str,
+        form: Form = FORMS["norm"],
+        *,
+        supervise_first: bool = False,
     ) -> None:
         super().__init__()
         self.joints, self.vertices = joints, vertices
-        self.weights, self.ri_reduction = weights, ri_reduction
+        self.ri_reduction, self.form, self.supervise_first = ri_reduction, form, supervise_first
+        first = {name + FIRST: weights[name] for name in BEST_TERMS}
+        self.weights = weights | (first if supervise_first else {})
 
     def skeletons(self, rotations: Tensor, beta: Tensor) -> Tensor:
         """Pose [..., 24, 3, 3] and [..., 10] into joints [..., K, 3] in the camera's frame."""
@@ -67,39 +93,50 @@ class Objective(nn.Module):
         """Return eq. 8's value and terms per image."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and self.weights["ri"] > 0):
             joints = self.skeletons(hypotheses.rotations, hypotheses.beta)
-            reprojection = losses.reprojection_distance(
+            reprojection = self.form.reprojection(
                 project(joints, hypotheses.camera), labels.keypoints
             )
-        confidence = labels.joints[..., 3] * labels.has_3d[:, None]
-        truth = centre_on_mid_hips(labels.joints[..., :3])
-        distance = losses.joint_distance(centre_on_mid_hips(joints.detach()), truth, confidence)
+        truth = self.truth(labels)
+        distance = self.form.joints(
+            centre_on_mid_hips(joints.detach()), truth.joints, truth.confidence
+        )
         best = choose(distance, reprojection.detach(), labels.has_3d)
         terms = {"ri": losses.hypothesis_reprojection(reprojection, self.ri_reduction)}
-        terms |= self.best_terms(pick(hypotheses, best), labels, truth, confidence)
+        terms |= self.best_terms(pick(hypotheses, best), labels, truth)
+        if self.supervise_first:
+            first = self.best_terms(pick(hypotheses, torch.zeros_like(best)), labels, truth)
+            terms |= {name + FIRST: term for name, term in first.items()}
+        if self.weights.get("depth"):
+            terms["depth"] = losses.depth_loss(hypotheses.camera)
         if hypotheses.heatmaps is not None:
             terms["heatmap"] = losses.heatmap_loss(hypotheses.heatmaps, labels.keypoints)
         return Outcome(losses.total(terms, self.weights), terms, best, distance)
 
-    def best_terms(
-        self, body: Hypotheses, labels: Labels, truth: Tensor, confidence: Tensor
-    ) -> dict[str, Tensor]:
-        """Equations 1, 6 and 7 of the best hypothesis (M = 1 in `body`); unknown labels give 0."""
+    @torch.no_grad()
+    def truth(self, labels: Labels) -> Truth:
+        """Pose the labels."""
+        rotations = axis_angle_to_matrix(labels.theta)
+        return Truth(
+            centre_on_mid_hips(labels.joints[..., :3]),
+            labels.joints[..., 3] * labels.has_3d[:, None],
+            rotations,
+            self.vertices(rotations, labels.beta),
+        )
+
+    def best_terms(self, body: Hypotheses, labels: Labels, truth: Truth) -> dict[str, Tensor]:
+        """Equations 1, 6 and 7 of one hypothesis (M = 1 in `body`); unknown labels give 0."""
+        form, rotations, beta = self.form, body.rotations[:, 0], body.beta[:, 0]
         joints = self.skeletons(body.rotations, body.beta)
-        points = project(joints, body.camera)
-        rotations, beta = body.rotations[:, 0], body.beta[:, 0]
-        target = axis_angle_to_matrix(labels.theta)
-        with torch.no_grad():
-            vertices = self.vertices(target, labels.beta)
+        points, vertices = project(joints, body.camera), self.vertices(rotations, beta)
         smpl = {
-            "theta": losses.theta_loss(rotations, target),
-            "beta": losses.beta_loss(beta, labels.beta),
-            "vertices": losses.vertices_loss(
-                self.vertices(rotations, beta), vertices, self.vertices.full
-            ),
+            "theta": form.theta(rotations, truth.rotations),
+            "beta": form.beta(beta, labels.beta),
+            "vertices": form.vertices(vertices, truth.vertices, self.vertices.full),
         }
+        centred = centre_on_mid_hips(joints)
         return {
-            "best": losses.joint_distance(centre_on_mid_hips(joints), truth, confidence)[:, 0],
-            "rb": losses.reprojection_distance(points, labels.keypoints)[:, 0],
+            "best": form.joints(centred, truth.joints, truth.confidence)[:, 0],
+            "rb": form.reprojection(points, labels.keypoints)[:, 0],
             **{name: torch.where(labels.has_smpl > 0, term, 0.0) for name, term in smpl.items()},
         }
 
