@@ -12,6 +12,7 @@ import pytest
 
 from multibodies.errors import UserError
 from multibodies.sweep import (
+    Plan,
     Sweep,
     check_recipe,
     choose_flow_weight,
@@ -89,6 +90,37 @@ def test_values_are_read_as_their_types(tmp_path: Path) -> None:
     ]
 
 
+def planned(tmp_path: Path, *lines: str) -> Plan:
+    return expand(load_sweep(written(tmp_path, "\n".join(['name="a"', *lines]))))
+
+
+def test_heads_differ_on_one_stage_1_and_its_features(tmp_path: Path) -> None:
+    axes = '"model.rank"=[0, 8]', '"model.trains"=["head", "all"]'
+    plan = planned(tmp_path, 'stage1="shipped"', "[train]", *axes)
+    assert [s.name for s in plan.shared] == ["dataset", "prior", "stage1", "features"]
+    assert {t.id: t.rows for t in plan.trainings} == {
+        "seed0-rank0-trainshead": "features",
+        "seed0-rank0-trainsall": "data",
+        "seed0-rank8-trainshead": "features",
+        "seed0-rank8-trainsall": "data",
+    }
+    before = {t.rows: t.stage.recipe["before"] for t in plan.trainings}
+    assert before["features"] == plan.stage("features").fingerprint
+    assert before["data"] == plan.stage("stage1").fingerprint
+    assert len({t.stage.fingerprint for t in plan.trainings}) == 4
+
+
+def test_layer5_beside_the_stacked_head_reads_images(tmp_path: Path) -> None:
+    pooling, heads = '"model.pooling"="average"', '"model.head"=["stacked", "layer5"]'
+    plan = planned(tmp_path, "[set]", pooling, "[train]", heads)
+    assert [t.rows for t in plan.trainings] == ["features", "data"]
+
+
+def test_without_a_training_that_reads_features_none_are_made(tmp_path: Path) -> None:
+    plan = planned(tmp_path, "[train]", '"model.trains"=["all"]')
+    assert [s.name for s in plan.shared] == ["dataset", "prior", "stage1"]
+
+
 BAD = [
     ('nam="a"', "'nam'; did you mean 'name'"),
     ('name="../a"', "name: expected letters"),
@@ -105,6 +137,8 @@ BAD = [
     ('name="a"\n[train]\n"loss.ri"=[-1]', "loss.ri: Input should be greater"),
     ('name="a"\n[train]\n"loss.ri"=[nan]', "loss.ri: Input should be a finite number"),
     ('name="a"\n[train]\n"prior.couplings"=[4]', "give it one value under [set]"),
+    ('name="a"\n[train]\n"model.hidden"=[64]', "give it one value under [set]"),
+    ('name="a"\n[train]\n"model.head"=["layer5"]', "set model.pooling to 'average'"),
     ('name="a"\n[train]\n"evaluation.flow_weight"=[1]', "move it to [score]"),
     ('name="a"\n[train]\n"stage2.seed"=[1]', "list them under seeds"),
     ('name="a"\n[score]\n"loss.ri"=[1]', "[score] loss.ri: only evaluation.*"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch import Tensor
@@ -9,10 +11,11 @@ from torch import Tensor
 from multibodies.core.body import JointBody, MeshBody, load_body
 from multibodies.core.camera import project
 from multibodies.core.joints import J24_FROM_54
-from multibodies.core.objective import Labels, Objective, choose, collapse
+from multibodies.core.loss_forms import FORMS
+from multibodies.core.objective import BEST_TERMS, Labels, Objective, choose, collapse
 from multibodies.core.regressor import Hypotheses
 from multibodies.core.rotations import axis_angle_to_matrix, matrix_to_rotation_6d
-from multibodies.core.skinning import VertexBody
+from multibodies.core.skinning import VertexBody, joint_support
 
 B, M = 2, 3
 PAPER = {
@@ -133,3 +136,101 @@ def test_collapse_counts_the_winners(objective: Objective) -> None:
     means = collapse(outcome)
     assert means["winners"] == pytest.approx(len(set(outcome.best.tolist())) / M)
     assert means["total"] == pytest.approx(outcome.total.mean().item())
+
+
+def test_the_squared_total_equals_a_loop_over_images_and_meshes(objective: Objective) -> None:
+    body = load_body()
+    vertices = VertexBody(body, 0, on_support=True, dtype=torch.float64)
+    squared = Objective(objective.joints, vertices, dict(PAPER), "mean", FORMS["squared"])
+    hypotheses, labels = _hypotheses(), _labels()
+    labels.joints[..., 3] = torch.rand(B, 24)
+    outcome = squared(hypotheses, labels)
+    mesh, support = MeshBody(body, dtype=torch.float64), joint_support(body)
+    for b in range(B):
+        distances, pixels = [], []
+        for m in range(M):
+            posed = hypotheses.rotations[b, m][None], hypotheses.beta[b, m][None]
+            x = mesh.joints54(*posed)[0, list(J24_FROM_54)]
+            errors = (_mid(x) - _mid(labels.joints[b, :, :3])) ** 2 * labels.joints[b, :, 3:]
+            distances.append(errors.sum().item() / 72)
+            y = project(x[None], hypotheses.camera[b, m][None])[0]
+            seen = labels.keypoints[b, :, 2:]
+            pixels.append((seen * (y - labels.keypoints[b, :, :2]) ** 2).sum().item() / 48)
+        best = distances.index(min(distances))
+        assert int(outcome.best[b]) == best
+        target = axis_angle_to_matrix(labels.theta[b])
+        mine = mesh(hypotheses.rotations[b, best][None], hypotheses.beta[b, best][None])
+        true = mesh(target[None], labels.beta[b][None])
+        expected = {
+            "ri": sum(pixels) / M,
+            "best": min(distances),
+            "rb": pixels[best],
+            "theta": ((hypotheses.rotations[b, best] - target) ** 2).sum().item() / 216,
+            "beta": ((hypotheses.beta[b, best] - labels.beta[b]) ** 2).sum().item() / 10,
+            "vertices": (mine - true)[:, support].abs().sum().item() / (3 * len(support)),
+        }
+        for name, value in expected.items():
+            assert outcome.terms[name][b].item() == pytest.approx(value, rel=1e-5), name
+        total = sum(PAPER[name] * value for name, value in expected.items())
+        assert outcome.total[b].item() == pytest.approx(total, rel=1e-5)
+
+
+def test_the_form_decides_which_hypothesis_is_the_best(objective: Objective) -> None:
+    """Half confidences weigh less in a norm, which squares them, than in a weighted square."""
+    joints = torch.zeros(1, 2, 24, 3, dtype=torch.float64)
+    joints[0, 0, 0, 0], joints[0, 1, 1, 0] = 1.5, 1.0
+    confidence = torch.tensor([[0.5] + [1.0] * 23], dtype=torch.float64)
+    truth = torch.zeros(1, 24, 3, dtype=torch.float64)
+    chosen = [
+        int(FORMS[form].joints(joints, truth, confidence).argmin()) for form in ("norm", "squared")
+    ]
+    assert chosen == [0, 1]
+
+
+def test_hypothesis_0_is_supervised_as_the_best_one_is(objective: Objective) -> None:
+    hypotheses, labels = _hypotheses(), _labels()
+    plain = objective(hypotheses, labels)
+    both = Objective(
+        objective.joints, objective.vertices, dict(PAPER), "sum", supervise_first=True
+    )(hypotheses, labels)
+    first = Hypotheses(*[field[:, :1] for field in hypotheses[:4]])
+    alone = objective(first, labels)
+    for name in BEST_TERMS:
+        torch.testing.assert_close(both.terms[f"{name}_first"], alone.terms[name])
+    extra = sum(PAPER[name] * alone.terms[name] for name in BEST_TERMS)
+    torch.testing.assert_close(both.total, plain.total + extra)
+    assert torch.equal(both.best, plain.best)
+    assert "best_first" not in plain.terms
+
+
+def test_hypothesis_0_learns_where_another_is_the_best(objective: Objective) -> None:
+    hypotheses, labels = _hypotheses(), _labels()
+    hypotheses.rotations.requires_grad_()
+    weights = {**PAPER, "ri": 0.0}
+    for supervised in (False, True):
+        target = Objective(
+            objective.joints, objective.vertices, weights, "sum", supervise_first=supervised
+        )
+        outcome = target(hypotheses, labels)
+        (gradient,) = torch.autograd.grad(outcome.total.sum(), hypotheses.rotations)
+        for b in range(B):
+            learns = [bool(gradient[b, m].abs().sum() > 0) for m in range(M)]
+            best = int(outcome.best[b])
+            assert learns == [m == best or (supervised and m == 0) for m in range(M)]
+
+
+def test_the_depth_term_pushes_every_scale_up(objective: Objective) -> None:
+    hypotheses, labels = _hypotheses(), _labels()
+    camera = hypotheses.camera.clone()
+    camera[..., 0] = torch.linspace(-0.1, 0.3, B * M).view(B, M)
+    camera.requires_grad_()
+    weights = {name: 0.0 for name in PAPER} | {"depth": 2.0}
+    target = Objective(objective.joints, objective.vertices, weights, "sum")
+    outcome = target(hypotheses._replace(camera=camera), labels)
+    for b in range(B):
+        scales = camera[b, :, 0].tolist()
+        expected = sum(math.exp(-20 * s) for s in scales) / M
+        assert outcome.total[b].item() == pytest.approx(2 * expected, rel=1e-9)
+    (gradient,) = torch.autograd.grad(outcome.total.sum(), camera)
+    assert (gradient[..., 0] < 0).all()
+    assert torch.equal(gradient[..., 1:], torch.zeros_like(gradient[..., 1:]))

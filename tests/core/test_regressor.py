@@ -4,6 +4,7 @@ expansion."""
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -102,17 +103,30 @@ def test_start_is_an_upright_body_facing_the_camera() -> None:
     assert state[154].item() == pytest.approx(0.9)
 
 
-@pytest.mark.parametrize("feedback", ["all", "mean"])
-def test_expansion_without_spread_repeats_stage_1(feedback: str) -> None:
-    stage1 = Regressor(replace(SMALL, feedback=feedback)).eval()
+@pytest.mark.parametrize(
+    ("head", "feedback", "rank"),
+    [
+        ("stacked", "all", 0),
+        ("stacked", "all", 8),
+        ("stacked", "mean", 0),
+        ("stacked", "mean", 8),
+        ("layer5", "all", 0),
+    ],
+)
+@pytest.mark.parametrize("trained_with", ["all", "mean"])
+def test_expansion_without_spread_repeats_stage_1(
+    head: str, feedback: str, rank: int, trained_with: str
+) -> None:
+    pooling = "average" if head == "layer5" else "keypoints"
+    stage1 = Regressor(replace(SMALL, feedback=trained_with, pooling=pooling)).eval()
+    for part in stage1.head.decoders():
+        torch.nn.init.normal_(part.weight, std=0.1)
+    spec = replace(stage1.spec, head=head, feedback=feedback, rank=rank, num_hypotheses=4)
     images = torch.rand(2, 3, 64, 64)
-    many = expand(stage1, replace(stage1.spec, num_hypotheses=4), 0.0, torch.Generator()).eval()(
-        images
-    )
-    one = stage1(images)
+    many, one = expand(stage1, spec, 0.0, torch.Generator()).eval()(images), stage1(images)
     for m in range(4):
-        torch.testing.assert_close(many.rotations[:, m], one.rotations[:, 0], atol=1e-5, rtol=1e-5)
-        torch.testing.assert_close(many.camera[:, m], one.camera[:, 0], atol=1e-5, rtol=1e-5)
+        for mine, its in zip(many[:4], one[:4], strict=True):
+            torch.testing.assert_close(mine[:, m], its[:, 0], atol=1e-5, rtol=1e-5)
 
 
 def test_expansion_with_spread_tells_hypotheses_apart_and_is_seeded() -> None:
@@ -129,6 +143,12 @@ def test_expansion_with_spread_tells_hypotheses_apart_and_is_seeded() -> None:
 def test_expansion_refuses_a_model_of_many_hypotheses() -> None:
     with pytest.raises(ValueError, match="one hypothesis"):
         expand(Regressor(replace(SMALL, num_hypotheses=2)), SMALL, 0.1, torch.Generator())
+
+
+@pytest.mark.parametrize("change", [{"hidden": 8}, {"iterations": 3}, {"pooling": "average"}])
+def test_expansion_refuses_another_network(change: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="does not expand"):
+        expand(Regressor(SMALL), replace(SMALL, num_hypotheses=4, **change), 0.1, torch.Generator())
 
 
 def test_spec_round_trips_through_json_values() -> None:

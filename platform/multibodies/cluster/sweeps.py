@@ -98,10 +98,9 @@ def run_trainings(plan: Plan, run_dir: Path, how: How, tracker: Tracker) -> None
     ]
     if not todo:
         return
-    rows = run_dir / ("features" if plan.base.model.caches_features else "data")
     started = time.monotonic()
     with shown(plan, todo, run_dir, tracker):
-        tasks = [task_of(training, run_dir, rows, how.workers, how.gpus) for training in todo]
+        tasks = [task_of(training, run_dir, how.workers, how.gpus) for training in todo]
         run_trials(tasks, run_dir / "tune")
     share = (time.monotonic() - started) / len(todo)
     for training in todo:

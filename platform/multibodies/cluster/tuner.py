@@ -51,12 +51,12 @@ class TrialTask:
     alone: bool = False
 
 
-def task_of(training: Training, run_dir: Path, rows: Path, workers: int, gpus: int) -> TrialTask:
-    """Return the trial of a training; `rows` is the dataset or its cached features."""
+def task_of(training: Training, run_dir: Path, workers: int, gpus: int) -> TrialTask:
+    """Return the trial of a training."""
     return TrialTask(
         training.id,
         training.config,
-        rows=str(rows),
+        rows=str(run_dir / training.rows),
         images=str(run_dir / "data"),
         stage1=str(run_dir / "stage1" / "weights"),
         prior=str(run_dir / "prior" / "weights"),

@@ -22,19 +22,20 @@ START_UP = 15.0  # Ray's own start of a stage or trial, seconds
 def seconds_by_kind(plan: Plan, run_dir: str | Path) -> tuple[dict[str, float], str]:
     """Return the seconds of one stage of each kind, and where they come from."""
     path = Path(run_dir) / TIMINGS_FILE
-    guess = _from_rates(plan.base, len(plan.sweep.choose_on))
+    cached = all(training.rows == "features" for training in plan.trainings)
+    guess = _from_rates(plan.base, len(plan.sweep.choose_on), cached)
     if not path.exists():
         return guess, "rates measured on 2 CPU cores"
     measured = {kind: float(value) for kind, value in read_record(path).items()}
     return {**guess, **measured}, str(path)
 
 
-def _from_rates(config: Config, val_splits: int) -> dict[str, float]:
+def _from_rates(config: Config, val_splits: int, cached: bool) -> dict[str, float]:
     data, stage1, stage2 = config.data, config.stage1, config.stage2
     size = data.image_size**2 / PIXELS
     tested = len(config.evaluation.splits) * data.test_rows + val_splits * data.val_rows
     rows = data.train_rows + 4 * data.val_rows + 4 * data.test_rows
-    rate2 = STAGE2_CACHED if config.model.caches_features else STAGE1 / size
+    rate2 = STAGE2_CACHED if cached else STAGE1 / size
     return {
         "dataset": START_UP + rows * size / PREPARED,
         "prior": START_UP + config.prior.steps / PRIOR_STEPS,

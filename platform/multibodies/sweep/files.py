@@ -23,7 +23,9 @@ Axes = Mapping[str, tuple[Any, ...]]
 TOP_KEYS = ("name", "profile", "seeds", "stage1", "set", "train", "score", "evaluation", "ours")
 OUR_KEYS = ("flow_weight_candidates", "choose_on")
 STAGE1_SOURCES = ("train", "shipped")
-TRAIN_SECTIONS = ("loss", "stage2")  # all else is shared by every training of a sweep
+TRAIN_SECTIONS = ("loss", "stage2")
+# Stage 1 and its features are the same for all values of these; all else every training shares.
+TRAIN_MODEL = ("model.head", "model.feedback", "model.rank", "model.trains")
 SCORED_AT_ONCE = ("evaluation.n", "evaluation.splits")
 SEED_KEY = "stage2.seed"
 FLOW_WEIGHT = "evaluation.flow_weight"
@@ -205,10 +207,11 @@ def _check_table(table: str, key: str) -> None:
             f"[score] {key}: only evaluation.* settings act on stored hypotheses "
             "(n and splits go under [evaluation]: all are scored at once)"
         )
-    if table == "train" and section not in TRAIN_SECTIONS:
+    if table == "train" and section not in TRAIN_SECTIONS and key not in TRAIN_MODEL:
         hint = "move it to [score]" if section == "evaluation" else "give it one value under [set]"
         raise UserError(
-            f"[train] {key}: only loss.* and stage2.* differ between a sweep's trainings; {hint}"
+            f"[train] {key}: only loss.*, stage2.* and {', '.join(TRAIN_MODEL)} differ between a "
+            f"sweep's trainings; {hint}"
         )
 
 

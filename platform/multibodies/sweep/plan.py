@@ -44,6 +44,11 @@ class Training:
     stage: Stage
     inference: Stage
 
+    @property
+    def rows(self) -> str:
+        """The folder of a run that it learns from: cached features or images."""
+        return "features" if self.config.model.caches_features else "data"
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -115,10 +120,11 @@ class Plan:
 def expand(sweep: Sweep) -> Plan:
     """Expand a sweep into a plan. Raises UserError when two cells would share an id."""
     base = sweep.config()
-    shared = _shared(sweep, base)
-    prior, before = shared[1], shared[-1]
     fits = _grid(sweep.train)
-    trainings = [_training(sweep, before, seed, fit) for seed in sweep.seeds for fit in fits]
+    cached = any(sweep.config(fit).model.caches_features for fit in fits)
+    shared = _shared(sweep, base, cached)
+    prior = shared[1]
+    trainings = [_training(sweep, shared, seed, fit) for seed in sweep.seeds for fit in fits]
     cells = [_cell(sweep, prior, t, score) for t in trainings for score in _grid(sweep.score)]
     _refuse_twins([t.id for t in trainings])
     _refuse_twins([c.id for c in cells])
@@ -133,8 +139,8 @@ def _dump(config: Config, *sections: str) -> dict[str, Any]:
     return {section: getattr(config, section).model_dump(mode="json") for section in sections}
 
 
-def _shared(sweep: Sweep, base: Config) -> tuple[Stage, ...]:
-    """Return dataset, prior, stage 1 and, with a frozen trunk, its cached features."""
+def _shared(sweep: Sweep, base: Config, cached: bool) -> tuple[Stage, ...]:
+    """Return dataset, prior, stage 1 and, where a training reads them, its cached features."""
     dataset = Stage("dataset", "dataset", "data", _dump(base, "data", "body"))
     of_data = {"dataset": dataset.fingerprint}
     prior = Stage("prior", "prior", "prior", {**of_data, **_dump(base, "prior")})
@@ -144,14 +150,18 @@ def _shared(sweep: Sweep, base: Config) -> tuple[Stage, ...]:
         recipe |= {**of_data, **_dump(base, "loss", "stage1")}
     kind = "stage1" if sweep.stage1 == "train" else "stage1-shipped"
     stage1 = Stage(kind, "stage1", "stage1", recipe)
-    if not base.model.caches_features:
+    if not cached:
         return dataset, prior, stage1
-    cached = {**of_data, "stage1": stage1.fingerprint}
-    return dataset, prior, stage1, Stage("features", "features", "features", cached)
+    made = {**of_data, "stage1": stage1.fingerprint}
+    return dataset, prior, stage1, Stage("features", "features", "features", made)
 
 
-def _training(sweep: Sweep, before: Stage, seed: int, overrides: dict[str, Any]) -> Training:
+def _training(
+    sweep: Sweep, shared: tuple[Stage, ...], seed: int, overrides: dict[str, Any]
+) -> Training:
+    """Return a training; it reads stage 1's features where its settings allow, else the images."""
     config = sweep.config({**overrides, SEED_KEY: seed})
+    before = shared[-1] if config.model.caches_features else shared[2]
     name = _identity(sweep, f"seed{seed}", overrides)
     recipe = {"before": before.fingerprint, **_dump(config, "data", "model", "loss", "stage2")}
     stage = Stage("training", name, f"cells/{name}", recipe)
