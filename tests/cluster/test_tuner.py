@@ -71,8 +71,8 @@ def _trainable(folder: Path, workers: int) -> TrialTask:
     save_stage1(folder / "stage1" / "weights", tiny_config())
     save_prior(folder / "prior" / "weights")
     stage, inference = (Stage("", name, name, {"splits": ["wild-val"]}) for name in "ab")
-    training = Training("one", 0, {}, tiny_config(), stage, inference)
-    return task_of(training, folder, folder / "data", workers, 0)
+    training = Training("one", 0, {}, tiny_config({"model.trains": "all"}), stage, inference)
+    return task_of(training, folder, workers, 0)
 
 
 def test_only_one_worker_trains_in_the_trials_own_process(

@@ -29,12 +29,21 @@ def score_sweep(plan: Plan, run_dir: Path) -> tuple[Plan, dict[str, Any]]:
     if chosen:
         plan = plan.with_flow_weight(chosen["flow_weight"])
     fits = track(plan.trainings, len(plan.trainings), "score the test splits", unit="training")
-    parts = [score_training(plan, training, run_dir) for training in fits]
+    parts = [named(plan, fit, score_training(plan, fit, run_dir)) for fit in fits]
     write_table(run_dir / "per_image.parquet", pa.concat_tables([part.records for part in parts]))
     write_table(
         run_dir / "diagnostics.parquet", pa.concat_tables([part.diagnostics for part in parts])
     )
     return plan, chosen
+
+
+def named(plan: Plan, training: Training, scores: Scores) -> Scores:
+    """Add the training's id to each row where Table 2's columns do not tell trainings apart."""
+    if plan.is_table2:
+        return scores
+    return Scores(
+        *(table.append_column("training", [[training.id] * len(table)]) for table in scores)
+    )
 
 
 def choose(plan: Plan, run_dir: Path) -> dict[str, Any]:

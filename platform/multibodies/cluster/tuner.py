@@ -53,10 +53,11 @@ class TrialTask:
 
 def task_of(training: Training, run_dir: Path, workers: int, gpus: int) -> TrialTask:
     """Return the trial of a training."""
+    rows = run_dir / training.rows
     return TrialTask(
         training.id,
         training.config,
-        rows=str(run_dir / training.rows),
+        rows=str(rows),
         images=str(run_dir / "data"),
         stage1=str(run_dir / "stage1" / "weights"),
         prior=str(run_dir / "prior" / "weights"),

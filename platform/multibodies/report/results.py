@@ -13,6 +13,7 @@ import pandas as pd
 from multibodies import runs
 from multibodies.data.shards import read_split
 from multibodies.report import figures
+from multibodies.report.comparison import write_comparison
 from multibodies.report.gallery import write_gallery
 from multibodies.report.page import Figure, Page
 from multibodies.report.records import read_per_image
@@ -24,12 +25,17 @@ KEYS = ("seed", "lambda_ri", "flow_weight", "num_hypotheses")
 
 
 def write_results(plan: Plan, run_dir: Path, provenance: Mapping[str, Any]) -> Page:
-    """Write table2.{json,md,html} with samples, galleries and training curves."""
+    """Write table2.{json,md,html} with samples, galleries and training curves.
+
+    A sweep over other settings of the training than Table 2's gets a row per cell instead.
+    """
     drawn = [
         samples_figure(run_dir),
         *galleries(plan, run_dir, provenance),
         training_figure(plan, run_dir),
     ]
+    if not plan.is_table2:
+        return write_comparison(plan, run_dir, provenance, drawn)
     return write_report(
         run_dir, provenance, samples=plan.base.evaluation.bootstrap_samples, extra=drawn
     )
@@ -68,9 +74,10 @@ def log_results(
     tracker: Tracker, parent: RunLog, plan: Plan, run_dir: Path, tags: Mapping[str, str]
 ) -> None:
     """Log every cell as a finished child run, the files to the parent."""
-    frame = read_per_image(run_dir / PER_IMAGE)
-    details = pd.read_parquet(run_dir / DIAGNOSTICS)
     for cell in plan.cells:
+        scored = run_dir / "scores" / cell.training
+        frame = read_per_image(scored / PER_IMAGE)
+        details = pd.read_parquet(scored / DIAGNOSTICS)
         with tracker.run(cell.id) as run:
             log_cell(run, cell, frame, details)
             run.tags({**tags, "seed": cell.seed, "ours": cell.ours})

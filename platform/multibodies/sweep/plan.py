@@ -78,6 +78,11 @@ class Plan:
         """The run's name: its folder under runs/ and its MLflow experiment."""
         return self.sweep.name
 
+    @property
+    def is_table2(self) -> bool:
+        """Whether eq. 5's weight and the flow weight tell all cells of a seed apart."""
+        return set(self.sweep.train) <= {"loss.ri"}
+
     def stage(self, name: str) -> Stage:
         """Return the shared stage of that name."""
         return next(stage for stage in self.shared if stage.name == name)

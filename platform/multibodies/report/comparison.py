@@ -1,0 +1,86 @@
+"""The report of a sweep whose trainings differ in more than eq. 5's weight: a row per cell and n.
+
+Table 2's records tell cells apart by lambda_ri and flow weight alone; here each training's own
+records are read, and its axes name its rows.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from multibodies.files import write_bytes
+from multibodies.report.page import Figure, Page, Section, Table
+from multibodies.report.records import VALUES, datasets_of, read_per_image
+from multibodies.report.sections import provenance_section
+from multibodies.report.summary import PER_IMAGE, STEM, write_page
+from multibodies.sweep import Plan
+
+Record = dict[str, Any]
+
+
+def write_comparison(
+    plan: Plan, run_dir: Path, provenance: Mapping[str, Any], drawn: Sequence[Figure]
+) -> Page:
+    """Write table2.{json,md,html} of such a sweep. Raises UserError on missing records."""
+    rows = comparison_rows(plan, run_dir)
+    summary = {"profile": plan.sweep.profile, "rows": rows, "provenance": dict(provenance)}
+    tables = [_section(rows, name) for name in dict.fromkeys(row["dataset"] for row in rows)]
+    sections = (*tables, Section("Figures", tuple(drawn)), provenance_section(summary))
+    page = Page(f"{plan.name}, profile '{plan.sweep.profile}'", sections)
+    write_page(run_dir, page)
+    text = json.dumps(summary, indent=1, allow_nan=False, default=str)
+    write_bytes(run_dir / f"{STEM}.json", text.encode())
+    return page
+
+
+def comparison_rows(plan: Plan, run_dir: Path) -> list[Record]:
+    """Return a row per dataset, training axes, flow weight and n: mean errors in mm over images and
+    seeds, and each seed's mean."""
+    parts = []
+    for training in plan.trainings:
+        frame = read_per_image(run_dir / "scores" / training.id / PER_IMAGE)
+        parts.append(frame.assign(axes=_name(training.overrides)))
+    frame = pd.concat(parts)
+    order = {name: index for index, name in enumerate(datasets_of(frame))}
+    names = list(dict.fromkeys(frame["axes"]))
+    rows = []
+    for _, part in frame.groupby(["dataset", "axes", "flow_weight", "n"]):
+        first = part.iloc[0]
+        seeds = part.groupby("seed")[list(VALUES)].mean()
+        row = {"dataset": first["dataset"], "axes": first["axes"]}
+        cell = {"flow_weight": float(first["flow_weight"]), "n": int(first["n"])}
+        means = {name: float(part[name].mean()) for name in VALUES}
+        by_seed = {f"{name}_by_seed": [float(x) for x in seeds[name]] for name in VALUES}
+        rows.append({**row, **cell, **means, **by_seed})
+    return sorted(
+        rows,
+        key=lambda r: (order[r["dataset"]], names.index(r["axes"]), r["flow_weight"], r["n"]),
+    )
+
+
+def _name(overrides: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key} = {value}" for key, value in overrides.items())
+
+
+def _section(rows: Sequence[Record], dataset: str) -> Section:
+    """Return MPJPE-n and RE-n of one dataset, a line per cell, each seed's in brackets."""
+    mine = [row for row in rows if row["dataset"] == dataset]
+    ns = sorted({row["n"] for row in mine})
+    header = ("trainings", "flow weight", *(f"{m}-{n}" for n in ns for m in ("MPJPE", "RE")))
+    lines: dict[tuple[str, str], list[str]] = {}
+    for row in mine:
+        line = lines.setdefault((row["axes"], f"{row['flow_weight']:g}"), [])
+        line += [_cell(row, name) for name in VALUES]
+    body = tuple((*labels, *cells) for labels, cells in lines.items())
+    caption = "mm, mean over images and seeds [each seed]"
+    return Section(dataset, (Table(header, body, caption, labels=2),))
+
+
+def _cell(row: Record, name: str) -> str:
+    seeds = " ".join(f"{value:.1f}" for value in row[f"{name}_by_seed"])
+    return f"{row[name]:.1f} [{seeds}]"

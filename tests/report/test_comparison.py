@@ -1,0 +1,63 @@
+"""The table of a sweep over settings of the training that are not Table 2's."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from multibodies.report.comparison import comparison_rows, write_comparison
+from multibodies.sweep import Plan, expand, load_sweep
+from report_samples import per_image
+
+SWEEPS = Path(__file__).parents[2] / "sweeps"
+WORSE = {0: 0.0, 8: 2.0, 32: 1.0}  # mm
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> Plan:
+    plan = expand(load_sweep(SWEEPS / "head.toml"))
+    for training in plan.trainings:
+        frame = per_image(6, (training.seed,), (0.0,), (0.1,), noise=1.0)
+        frame["mpjpe_mm"] += WORSE[training.overrides["model.rank"]]
+        folder = tmp_path / "scores" / training.id
+        folder.mkdir(parents=True)
+        frame.to_parquet(folder / "per_image.parquet")
+    return plan
+
+
+def test_only_eq_5s_weight_makes_a_table_2(plan: Plan) -> None:
+    assert not plan.is_table2
+    assert expand(load_sweep(SWEEPS / "table2.toml")).is_table2
+    assert expand(replace(plan.sweep, train={})).is_table2
+
+
+def test_rows_are_means_over_images_and_seeds(plan: Plan, tmp_path: Path) -> None:
+    rows = comparison_rows(plan, tmp_path)
+    assert len(rows) == 2 * 3 * 4
+    frames = [per_image(6, (seed,), (0.0,), (0.1,), noise=1.0) for seed in (0, 1)]
+    for row in rows:
+        values = []
+        for frame in frames:
+            mine = frame[(frame["dataset"] == row["dataset"]) & (frame["n"] == row["n"])]
+            worse = WORSE[int(row["axes"].removeprefix("model.rank = "))]
+            values.append(sum(mine["mpjpe_mm"]) / len(mine) + worse)
+        assert row["mpjpe_mm_by_seed"] == pytest.approx(values)
+        assert row["mpjpe_mm"] == pytest.approx(sum(values) / 2)
+
+
+def test_the_page_has_a_line_per_cell_and_dataset(plan: Plan, tmp_path: Path) -> None:
+    page = write_comparison(plan, tmp_path, {"command": "a"}, [])
+    assert [section.title for section in page.sections] == [
+        "wild",
+        "awild",
+        "Figures",
+        "Provenance",
+    ]
+    text = (tmp_path / "table2.md").read_text()
+    for rank in WORSE:
+        assert text.count(f"model.rank = {rank} ") == 2
+    assert len(json.loads((tmp_path / "table2.json").read_text())["rows"]) == 24
+    assert (tmp_path / "table2.html").exists()
