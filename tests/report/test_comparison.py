@@ -6,8 +6,10 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
+from multibodies.errors import UserError
 from multibodies.report.comparison import comparison_rows, write_comparison
 from multibodies.sweep import Plan, expand, load_sweep
 from report_samples import per_image
@@ -19,12 +21,12 @@ WORSE = {0: 0.0, 8: 2.0, 32: 1.0}  # mm
 @pytest.fixture
 def plan(tmp_path: Path) -> Plan:
     plan = expand(load_sweep(SWEEPS / "head.toml"))
+    parts = []
     for training in plan.trainings:
         frame = per_image(6, (training.seed,), (0.0,), (0.1,), noise=1.0)
         frame["mpjpe_mm"] += WORSE[training.overrides["model.rank"]]
-        folder = tmp_path / "scores" / training.id
-        folder.mkdir(parents=True)
-        frame.to_parquet(folder / "per_image.parquet")
+        parts.append(frame.assign(training=training.id))
+    pd.concat(parts).to_parquet(tmp_path / "per_image.parquet")
     return plan
 
 
@@ -61,3 +63,11 @@ def test_the_page_has_a_line_per_cell_and_dataset(plan: Plan, tmp_path: Path) ->
         assert text.count(f"model.rank = {rank} ") == 2
     assert len(json.loads((tmp_path / "table2.json").read_text())["rows"]) == 24
     assert (tmp_path / "table2.html").exists()
+
+
+def test_a_training_without_records_is_named(plan: Plan, tmp_path: Path) -> None:
+    path = tmp_path / "per_image.parquet"
+    frame = pd.read_parquet(path)
+    frame[frame["training"] != "seed1-rank8"].to_parquet(path)
+    with pytest.raises(UserError, match=r"per_image\.parquet, seed1-rank8: no records"):
+        comparison_rows(plan, tmp_path)

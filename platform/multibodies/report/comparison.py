@@ -1,7 +1,7 @@
 """The report of a sweep whose trainings differ in more than eq. 5's weight: a row per cell and n.
 
-Table 2's records tell cells apart by lambda_ri and flow weight alone; here each training's own
-records are read, and its axes name its rows.
+Table 2's records tell cells apart by lambda_ri and flow weight alone; such a sweep's name their
+training in a column more, and the training's axes name the rows.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import pandas as pd
 
 from multibodies.files import write_bytes
 from multibodies.report.page import Figure, Page, Section, Table
-from multibodies.report.records import VALUES, datasets_of, read_per_image
+from multibodies.report.records import VALUES, check_per_image, datasets_of
 from multibodies.report.sections import provenance_section
 from multibodies.report.summary import PER_IMAGE, STEM, write_page
 from multibodies.sweep import Plan
@@ -41,10 +41,11 @@ def write_comparison(
 def comparison_rows(plan: Plan, run_dir: Path) -> list[Record]:
     """Return a row per dataset, training axes, flow weight and n: mean errors in mm over images and
     seeds, and each seed's mean."""
-    parts = []
+    path, parts = run_dir / PER_IMAGE, []
+    union = pd.read_parquet(path)
     for training in plan.trainings:
-        frame = read_per_image(run_dir / "scores" / training.id / PER_IMAGE)
-        parts.append(frame.assign(axes=_name(training.overrides)))
+        mine = check_per_image(of_training(union, training.id), f"{path}, {training.id}")
+        parts.append(mine.assign(axes=_name(training.overrides)))
     frame = pd.concat(parts)
     order = {name: index for index, name in enumerate(datasets_of(frame))}
     names = list(dict.fromkeys(frame["axes"]))
@@ -61,6 +62,11 @@ def comparison_rows(plan: Plan, run_dir: Path) -> list[Record]:
         rows,
         key=lambda r: (order[r["dataset"]], names.index(r["axes"]), r["flow_weight"], r["n"]),
     )
+
+
+def of_training(frame: pd.DataFrame, training: str) -> pd.DataFrame:
+    """Return the records of one training, where records name theirs; else all."""
+    return frame[frame["training"] == training] if "training" in frame.columns else frame
 
 
 def _name(overrides: Mapping[str, Any]) -> str:

@@ -13,10 +13,9 @@ import pandas as pd
 from multibodies import runs
 from multibodies.data.shards import read_split
 from multibodies.report import figures
-from multibodies.report.comparison import write_comparison
+from multibodies.report.comparison import of_training, write_comparison
 from multibodies.report.gallery import write_gallery
 from multibodies.report.page import Figure, Page
-from multibodies.report.records import read_per_image
 from multibodies.report.summary import DIAGNOSTICS, FIGURES, PER_IMAGE, STEM, write_report
 from multibodies.sweep import Cell, Plan
 from multibodies.tracking import RunLog, Tracker
@@ -74,12 +73,12 @@ def log_results(
     tracker: Tracker, parent: RunLog, plan: Plan, run_dir: Path, tags: Mapping[str, str]
 ) -> None:
     """Log every cell as a finished child run, the files to the parent."""
+    frame = pd.read_parquet(run_dir / PER_IMAGE)
+    details = pd.read_parquet(run_dir / DIAGNOSTICS)
     for cell in plan.cells:
-        scored = run_dir / "scores" / cell.training
-        frame = read_per_image(scored / PER_IMAGE)
-        details = pd.read_parquet(scored / DIAGNOSTICS)
+        mine = (of_training(table, cell.training) for table in (frame, details))
         with tracker.run(cell.id) as run:
-            log_cell(run, cell, frame, details)
+            log_cell(run, cell, *mine)
             run.tags({**tags, "seed": cell.seed, "ours": cell.ours})
     parent.params({"seeds": list(plan.sweep.seeds), **plan.base.model_dump(mode="json")})
     for name in (f"{STEM}.json", f"{STEM}.md", f"{STEM}.html", PER_IMAGE, DIAGNOSTICS):
