@@ -39,7 +39,7 @@ def reports(kind: str) -> tuple[Facts, Report]:
         renamed = rename(lookalike(kind), keymap)
         facts = facts_of(renamed, keymap, kind)
         spec = RegressorSpec(trunk=facts.trunk, width=64, num_hypotheses=m)
-        return facts, compare(renamed, initial_state(spec, facts, keymap, 0))
+        return facts, compare(renamed, initial_state(spec, facts, keymap, 0), keymap)
 
 
 def test_the_command_offers_every_kind() -> None:
@@ -51,7 +51,8 @@ def test_every_tensor_of_the_trunk_is_taken(kind: str) -> None:
     facts, report = reports(kind)
     with torch.device("meta"):
         trunk = Regressor(RegressorSpec(trunk=FULL[kind][0])).trunk.state_dict()
-    assert {f"trunk.{name}" for name in trunk} <= set(report.taken)
+    own = {name for name in trunk if kind != "multibodies" or not name.startswith("layer4.")}
+    assert {f"trunk.{name}" for name in own} <= set(report.taken)
     assert report.wrong_shape == {}
     assert (facts.trunk, facts.width) == (FULL[kind][0], 64)
 
@@ -77,22 +78,31 @@ def test_the_released_codes_is_whole() -> None:
     facts, report = reports("multibodies")
     assert facts == Facts("resnet50", 64, 1024, M)
     assert set(report.missing) == {"mean", "std"}
-    assert report.taken["head.layer5.2.conv3.weight"] == "model.model.layer5.2.conv3.weight"
+    assert report.taken["pooling.widened.conv.weight"] == "model.model.layer5.2.conv3.weight"
+    assert report.taken["pooling.blocks.2.bn2.bias"] == "model.model.layer5.2.bn2.bias"
     assert report.taken["head.init_state"].startswith("model.model.init_pose, ")
     left = sorted(set(report.left_over.values()))
-    assert left == ["the body model", "the flow's head, which no loss reads", "the prior"]
+    assert left == [
+        "SPIN's own prediction, which is no hypothesis",
+        "the body model",
+        "the flow's head, which no loss reads",
+        "the prior",
+    ]
 
 
-def test_layer5_is_layer4_with_a_last_norm_m_times_as_wide() -> None:
+def test_layer5_is_layer4_with_a_last_convolution_and_norm_m_times_as_wide() -> None:
     with torch.device("meta"):
         spec = RegressorSpec(num_hypotheses=M)
         state = initial_state(spec, Facts("resnet50", 64, 1024, M), KEYMAPS["multibodies"], 0)
-    wide = {"2.conv3.weight", *(f"2.bn3.{x}" for x in ("weight", "bias"))}
-    wide |= {f"2.bn3.running_{x}" for x in ("mean", "var")}
-    assert state["head.layer5.2.conv3.weight"].shape == (2048 * M, 512, 1, 1)
-    for name, tensor in state.items():
-        if name.startswith("trunk.layer4."):
-            leaf = name.removeprefix("trunk.layer4.")
-            rows = tensor.shape[0] * M if leaf in wide else tensor.shape[:1]
-            found = state[f"head.layer5.{leaf}"].shape
-            assert found[0] == rows if leaf in wide else found == tensor.shape
+        layer4 = Regressor(RegressorSpec()).trunk.state_dict()
+    assert not [name for name in state if name.startswith("trunk.layer4.")]
+    assert state["pooling.widened.conv.weight"].shape == (2048 * M, 512, 1, 1)
+    for leaf in ("weight", "bias", "running_mean", "running_var"):
+        assert state[f"pooling.widened.norm.{leaf}"].shape == (2048 * M,)
+    others = {
+        name.replace("layer4.", "pooling.blocks."): tensor.shape
+        for name, tensor in layer4.items()
+        if name.startswith("layer4.") and not name.startswith(("layer4.2.conv3", "layer4.2.bn3"))
+    }
+    assert len(others) == 54
+    assert others == {k: t.shape for k, t in state.items() if k.startswith("pooling.blocks.")}

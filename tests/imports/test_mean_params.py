@@ -54,7 +54,7 @@ def test_files_that_are_no_npz_are_named(tmp_path: Path, content: bytes) -> None
     file.write_bytes(content)
     with pytest.raises(UserError, match=r"m\.npz: not an \.npz of plain arrays"):
         read_mean_params(file)
-    with pytest.raises(UserError, match="cannot be read .No such file"):
+    with pytest.raises(UserError, match=r"cannot be read \(No such file"):
         read_mean_params(tmp_path / "none.npz")
 
 

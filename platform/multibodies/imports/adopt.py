@@ -17,7 +17,7 @@ from multibodies.errors import UserError
 from multibodies.files import sha256
 from multibodies.imports.convert import Renamed, Report, convert, rename
 from multibodies.imports.facts import Facts, facts_of
-from multibodies.imports.keymaps import KEYMAPS, LAYER5, KeyMap
+from multibodies.imports.keymaps import KEYMAPS, WIDENED, KeyMap
 from multibodies.imports.mean_params import read_mean_params
 from multibodies.imports.readers import read_state
 
@@ -100,21 +100,21 @@ def initial_state(
         torch.manual_seed(seed)
         network = Regressor(replace(spec, num_hypotheses=1) if layered else spec)
     state = dict(network.state_dict())
-    return {**state, **_layer5(state, facts.num_hypotheses)} if layered else state
+    return _with_layer5(state, facts.num_hypotheses) if layered else state
 
 
-def _layer5(state: Mapping[str, Tensor], num_hypotheses: int) -> dict[str, Tensor]:
-    """Return layer4 again, the last convolution and norm widened to M times their channels."""
-    prefix = "trunk.layer4."
-    copy = {name.removeprefix(prefix): t for name, t in state.items() if name.startswith(prefix)}
-    last = max(int(name.split(".")[0]) for name in copy)
-    wide = (f"{last}.conv3.", f"{last}.bn3.")
-    return {
-        f"{LAYER5}.{name}": torch.cat([tensor] * num_hypotheses)
-        if name.startswith(wide) and tensor.ndim
-        else tensor
-        for name, tensor in copy.items()
-    }
+def _with_layer5(state: Mapping[str, Tensor], num_hypotheses: int) -> dict[str, Tensor]:
+    """Return a state whose layer4 became layer5: its last convolution and norm M times wider."""
+    widened = {"layer4.2.conv3": f"{WIDENED}.conv", "layer4.2.bn3": f"{WIDENED}.norm"}
+    made = {}
+    for name, tensor in state.items():
+        module, _, leaf = name.removeprefix("trunk.").rpartition(".")
+        if module in widened:
+            wide = torch.cat([tensor] * num_hypotheses) if tensor.ndim else tensor
+            made[f"{widened[module]}.{leaf}"] = wide
+        else:
+            made[name.replace("trunk.layer4.", "pooling.blocks.")] = tensor
+    return made
 
 
 def _layered(source: Source) -> bool:

@@ -49,21 +49,17 @@ def rename(tensors: Mapping[str, Tensor], keymap: KeyMap) -> Renamed:
     return result
 
 
-def compare(renamed: Renamed, expected: Mapping[str, Tensor]) -> Report:
+def compare(renamed: Renamed, expected: Mapping[str, Tensor], keymap: KeyMap) -> Report:
     """Compare names and shapes with those of our network's state (its tensors may be on `meta`)."""
     fits = {name for name in renamed.tensors if name in expected}
     shapes = {
         name: (tuple(renamed.tensors[name].shape), tuple(expected[name].shape)) for name in fits
     }
-    strangers = {
-        renamed.origin[name]: f"our network has no '{name}'"
-        for name in renamed.tensors
-        if name not in fits
-    }
+    strangers = [source for name, source in renamed.origin.items() if name not in fits]
     return Report(
         taken={name: renamed.origin[name] for name in expected if name in fits},
         missing=tuple(name for name in expected if name not in fits),
-        left_over={**renamed.left_over, **strangers},
+        left_over=renamed.left_over | {name: keymap.why_unused(name) for name in strangers},
         wrong_shape={name: pair for name, pair in shapes.items() if pair[0] != pair[1]},
     )
 
@@ -76,7 +72,7 @@ def convert(
     Raises UserError naming `where` and the first tensor of another shape, missing though the map
     does not allow it, or with numbers that are not finite.
     """
-    report = compare(renamed, initial)
+    report = compare(renamed, initial, keymap)
     for name, (found, expected) in sorted(report.wrong_shape.items()):
         source = report.taken[name]
         raise UserError(

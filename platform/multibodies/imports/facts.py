@@ -11,9 +11,11 @@ from torch import Tensor
 from multibodies.core.resnet import ARCHITECTURES, Bottleneck
 from multibodies.errors import UserError
 from multibodies.imports.convert import Renamed
-from multibodies.imports.keymaps import LAYER5, KeyMap
+from multibodies.imports.keymaps import WIDENED, KeyMap
 
 NAMES = {(block is Bottleneck, depths): name for name, (block, depths) in ARCHITECTURES.items()}
+
+LAST_CONV = "trunk.layer4.2.conv3"
 
 
 @dataclass(frozen=True)
@@ -65,12 +67,11 @@ def _num_hypotheses(tensors: Mapping[str, Tensor], keymap: KeyMap, where: object
     """Return M: how many times wider layer5's last convolution is than layer4's."""
     if keymap.settings.get("head") != "layer5":
         return 1
-    last = "2.conv3.weight"
-    wide, narrow = (tensors.get(f"{stage}.{last}") for stage in (LAYER5, "trunk.layer4"))
+    wide, narrow = (tensors.get(f"{name}.weight") for name in (f"{WIDENED}.conv", LAST_CONV))
     if wide is None or narrow is None:
-        raise UserError(f"{where}: no 'layer5.{last}', whose rows tell M; is it another model's?")
+        raise UserError(f"{where}: no conv3 in layer4.2 or layer5.2, whose rows tell M")
     if len(wide) % len(narrow):
         raise UserError(
-            f"{where}: 'layer5.{last}' has {len(wide)} rows, expected a multiple of {len(narrow)}"
+            f"{where}: layer5.2.conv3 has {len(wide)} rows, expected a multiple of {len(narrow)}"
         )
     return len(wide) // len(narrow)

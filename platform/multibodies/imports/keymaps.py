@@ -15,7 +15,7 @@ NORM: Final = r"(?:weight|bias|running_mean|running_var|num_batches_tracked)"
 BLOCK: Final = (
     rf"\d+\.(?:conv[1-3]\.weight|bn[1-3]\.{NORM}|downsample\.0\.weight|downsample\.1\.{NORM})"
 )
-LAYER5: Final = "head.layer5"  # where the widened copy of ResNet's layer4 lives in our network
+WIDENED: Final = "pooling.widened"  # the convolution and norm of layer5 that grow with M
 COUNTERS: Final = r".*\.num_batches_tracked"  # files older than PyTorch 0.4.1 lack them
 CONSTANTS: Final = r"mean|std"  # ImageNet's, which ours holds in its state
 Rules = tuple[tuple[str, str], ...]
@@ -82,6 +82,7 @@ HMR_SETTINGS: Final[Settings] = {
     "rank": 0,
 }
 UNUSED_OF_RELEASED: Final = (
+    (r"model\.model\.layer4\..*", "SPIN's own prediction, which is no hypothesis"),
     (r"model\.model\.(fc[3-6]|decflow_(mu|logsigma))\..*", "the flow's head, which no loss reads"),
     (r"model_realnvp\..*", "the prior"),
     (r"smpl_mini\..*", "the body model"),
@@ -121,7 +122,9 @@ KEYMAPS: Final = {
             trunk="resnet50",
             rules=(
                 *trunk_rules("model.model."),
-                (rf"model\.model\.layer5\.({BLOCK})", rf"{LAYER5}.\1"),
+                (r"model\.model\.layer5\.2\.conv3\.(weight)", rf"{WIDENED}.conv.\1"),
+                (rf"model\.model\.layer5\.2\.bn3\.({NORM})", rf"{WIDENED}.norm.\1"),
+                (rf"model\.model\.layer5\.({BLOCK})", r"pooling.blocks.\1"),
                 *head_rules("model.model."),
             ),
             joined=start_of("model.model."),
