@@ -20,6 +20,7 @@ from multibodies.files import atomic
 
 F32 = npt.NDArray[np.float32]
 VERSION = "1"
+FLAT = 1e-6  # sine of the angle below which float32 columns have lost their plane
 SHAPES: dict[str, tuple[int, ...]] = {
     "rotation_6d": (24, 6),
     "beta": (10,),
@@ -78,8 +79,8 @@ class StoredHypotheses:
 
 
 def check_hypotheses(stored: StoredHypotheses, where: str | Path) -> StoredHypotheses:
-    """Return `stored` if shapes agree, ids are unique and all numbers are finite; else UserError
-    naming `where`.
+    """Return `stored` if shapes agree, ids are unique, all numbers are finite and all rotations
+    are some; else UserError naming `where`.
     """
     expected = (len(stored), stored.log_density.shape[-1])
     for name, array in stored.arrays().items():
@@ -94,10 +95,26 @@ def check_hypotheses(stored: StoredHypotheses, where: str | Path) -> StoredHypot
                 f"{where}: '{name}' of image '{image_id}' is not finite; "
                 "infer again from a sound checkpoint"
             )
+    flat = _no_rotation(stored.rotation_6d)
+    if flat.any():
+        image_id = stored.image_id[int(flat.argmax())]
+        raise UserError(
+            f"{where}: 'rotation_6d' of image '{image_id}' is no rotation: two columns of a joint "
+            "are parallel or zero; infer again from a sound checkpoint"
+        )
     twice = first_twin(stored.image_id)
     if twice is not None:
         raise UserError(f"{where}: image '{twice}' appears twice; infer again")
     return stored
+
+
+def _no_rotation(rotation_6d: F32) -> npt.NDArray[np.bool_]:
+    """Say of each image [B] whether some pair of columns [B, M, 24, 6] spans no plane."""
+    first, second = rotation_6d[..., 0::2], rotation_6d[..., 1::2]
+    area = np.linalg.norm(np.cross(first, second), axis=-1)
+    lengths = np.linalg.norm(first, axis=-1) * np.linalg.norm(second, axis=-1)
+    flat: npt.NDArray[np.bool_] = (area <= FLAT * lengths).any(axis=(1, 2))
+    return flat
 
 
 def first_twin(names: Sequence[str]) -> str | None:

@@ -29,7 +29,9 @@ def joint_distance(joints: Tensor, truth: Tensor, confidence: Tensor) -> Tensor:
     b, _, k, _ = joints.shape
     check("truth", truth, (b, k, 3))
     check("confidence", confidence, (b, k))
-    return vector_norm((joints - truth[:, None]) * confidence[:, None, :, None], dim=(-2, -1))
+    known = confidence[:, None, :, None]
+    difference = torch.where(known > 0, (joints - truth[:, None]) * known, 0.0)
+    return vector_norm(difference, dim=(-2, -1))
 
 
 def best_of_m(distance: Tensor) -> tuple[Tensor, Tensor]:
@@ -109,7 +111,7 @@ def heatmap_loss(logits: Tensor, keypoints: Tensor) -> Tensor:
     size = torch.tensor([w, h], dtype=logits.dtype, device=logits.device)
     where = (keypoints[..., :2] + 1) * size / 2 - 0.5
     inside = (keypoints[..., :2].abs() < 1).all(-1) & (keypoints[..., 2] > 0)
-    where = torch.minimum(where.clamp_min(0), size - 1)
+    where = torch.minimum(where.clamp_min(0), size - 1).masked_fill(~inside[..., None], 0.0)
     low = torch.minimum(where.floor(), (size - 2).clamp_min(0))
     fraction = where - low
     log_p = logits.flatten(2).log_softmax(-1)

@@ -164,6 +164,7 @@ def _heaviest_first(label: Tensor, weights: Tensor, n: int) -> Tensor:
     member = torch.nn.functional.one_hot(label, n)  # [B, M, N]
     order = member.argmax(1).argsort(1)
     mass = (member * weights[..., None]).sum(1).gather(1, order)
+    mass = (mass / (1e-9 * weights.sum(1, keepdim=True))).round()  # sums of equal weights tie
     order = order.gather(1, mass.argsort(dim=1, descending=True, stable=True))
     return order.argsort(1).gather(1, label)
 
