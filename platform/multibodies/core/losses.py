@@ -30,7 +30,7 @@ def joint_distance(joints: Tensor, truth: Tensor, confidence: Tensor) -> Tensor:
     check("truth", truth, (b, k, 3))
     check("confidence", confidence, (b, k))
     known = confidence[:, None, :, None]
-    difference = torch.where(known > 0, (joints - truth[:, None]) * known, 0.0)
+    difference = torch.where(known != 0, (joints - truth[:, None]) * known, 0.0)
     return vector_norm(difference, dim=(-2, -1))
 
 
