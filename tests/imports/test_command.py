@@ -70,6 +70,7 @@ def test_the_released_codes_checkpoint_is_written(tmp_path: Path, capsys: Captur
     spec = read_meta(tmp_path / "out")["spec"]
     assert (spec["head"], spec["num_hypotheses"], spec["activation"]) == ("layer5", 3, "none")
     assert "M = 3" in capsys.readouterr().out
+    assert load_regressor(tmp_path / "out").spec.num_hypotheses == 3
 
 
 def broken() -> dict[str, Any]:

@@ -23,11 +23,17 @@ def imported(tmp_path: Path, kind: str, content: Any, **options: Any) -> tuple[A
     file.write_bytes(lookalikes.saved(content))
     source = open_source(kind, file)
     hidden = source.facts.hidden or 16
-    spec = RegressorSpec(trunk=source.facts.trunk, width=source.facts.width, hidden=hidden)
+    facts = source.facts
+    spec = RegressorSpec(
+        trunk=facts.trunk,
+        width=facts.width,
+        hidden=hidden,
+        head=str(source.settings.get("head", "stacked")),
+        num_hypotheses=facts.num_hypotheses,
+    )
     adopted = adopt(source, spec, **options)
     model = Regressor(spec)
-    if kind != "multibodies":
-        model.load_state_dict(adopted.state)
+    model.load_state_dict(adopted.state)
     return adopted, model.eval()
 
 
@@ -80,6 +86,24 @@ def test_resnet18_imports_and_files_without_counters_do(tmp_path: Path) -> None:
     torch.testing.assert_close(model.trunk.conv1.weight, content["conv1.weight"])
     assert "trunk.bn1.num_batches_tracked" in adopted.report.missing
     assert int(adopted.state["trunk.bn1.num_batches_tracked"]) == 0
+
+
+def test_the_released_code_imported_is_the_same_function(tmp_path: Path) -> None:
+    content = lookalikes.multibodies(num_hypotheses=3)
+    _, model = imported(tmp_path, "multibodies", content)
+    inner = {name.removeprefix("module.model.model."): tensor for name, tensor in content.items()}
+    images, state = torch.rand(2, 3, 64, 64, dtype=torch.float64), doubled(inner)
+    maps = lookalikes.run_stages(state, images, range(1, 4))
+    features = lookalikes.run_stage(state, "layer5", maps, 2).mean((2, 3)).view(2, 3, -1)
+    with torch.no_grad():
+        found = model.double()(images)
+    for m in range(3):
+        pose, shape, camera = lookalikes.run_head(state, features[:, m])
+        ours = found.rotation_6d[:, m].flatten(1)
+        torch.testing.assert_close(ours, pose, rtol=0, atol=1e-5)
+        torch.testing.assert_close(found.beta[:, m], shape, rtol=0, atol=1e-5)
+        torch.testing.assert_close(found.camera[:, m], camera, rtol=0, atol=1e-5)
+    assert float(found.beta.std(1).max()) > 1e-3  # the hypotheses differ
 
 
 def test_the_released_codes_tensors_arrive_unchanged(tmp_path: Path) -> None:

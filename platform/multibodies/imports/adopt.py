@@ -4,8 +4,6 @@ holds, `adopt` makes it the weights of a network of a given recipe.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,7 +15,7 @@ from multibodies.errors import UserError
 from multibodies.files import sha256
 from multibodies.imports.convert import Renamed, Report, convert, rename
 from multibodies.imports.facts import Facts, facts_of
-from multibodies.imports.keymaps import KEYMAPS, WIDENED, KeyMap
+from multibodies.imports.keymaps import KEYMAPS, KeyMap
 from multibodies.imports.mean_params import read_mean_params
 from multibodies.imports.readers import read_state
 
@@ -76,12 +74,12 @@ def adopt(
     start = "head.init_state"
     if mean_params is not None and start in source.renamed.tensors:
         raise UserError(f"{source.path}: has its own mean parameters; leave out {mean_params}")
-    initial = initial_state(spec, source.facts, source.keymap, seed)
+    initial = initial_state(spec, seed)
     if mean_params is not None:
         initial[start] = read_mean_params(mean_params)
     state, report = convert(source.renamed, initial, source.keymap, source.path)
-    head = {key: source.keymap.settings[key] for key in ("head", "rank") if _layered(source)}
-    meta: dict[str, Any] = {"spec": {**spec.to_json(), **head}, "imported": _origin(source, report)}
+    told = origin(source.path, source.keymap, report, source.notes)
+    meta: dict[str, Any] = {"spec": spec.to_json(), "imported": told}
     if source.keymap.image_size is not None:
         meta["image_size"] = source.keymap.image_size
     if any(name.startswith("head.fc") for name in report.missing):
@@ -91,45 +89,22 @@ def adopt(
     return Adopted(state, meta, report)
 
 
-def initial_state(
-    spec: RegressorSpec, facts: Facts, keymap: KeyMap, seed: int
-) -> dict[str, Tensor]:
-    """Return the state of an untrained network: one HMR head, and layer5 where the map has one."""
-    layered = keymap.settings.get("head") == "layer5"
+def initial_state(spec: RegressorSpec, seed: int) -> dict[str, Tensor]:
+    """Return the state of an untrained network, made from a seed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = Regressor(replace(spec, num_hypotheses=1) if layered else spec)
-    state = dict(network.state_dict())
-    return _with_layer5(state, facts.num_hypotheses) if layered else state
+        return dict(Regressor(spec).state_dict())
 
 
-def _with_layer5(state: Mapping[str, Tensor], num_hypotheses: int) -> dict[str, Tensor]:
-    """Return a state whose layer4 became layer5: its last convolution and norm M times wider."""
-    widened = {"layer4.2.conv3": f"{WIDENED}.conv", "layer4.2.bn3": f"{WIDENED}.norm"}
-    made = {}
-    for name, tensor in state.items():
-        module, _, leaf = name.removeprefix("trunk.").rpartition(".")
-        if module in widened:
-            wide = torch.cat([tensor] * num_hypotheses) if tensor.ndim else tensor
-            made[f"{widened[module]}.{leaf}"] = wide
-        else:
-            made[name.replace("trunk.layer4.", "pooling.blocks.")] = tensor
-    return made
-
-
-def _layered(source: Source) -> bool:
-    return source.keymap.settings.get("head") == "layer5"
-
-
-def _origin(source: Source, report: Report) -> dict[str, Any]:
+def origin(path: Path, keymap: KeyMap, report: Report, notes: tuple[str, ...]) -> dict[str, Any]:
     """Say in plain values where the weights came from."""
     return {
-        "kind": source.keymap.kind,
-        "key_map": source.keymap.version,
-        "file": source.path.name,
-        "sha256": sha256(source.path),
+        "kind": keymap.kind,
+        "key_map": keymap.version,
+        "file": path.name,
+        "sha256": sha256(path),
         "taken": len(report.taken),
         "missing": list(report.missing),
         "left_over": report.left_over,
-        "notes": list(source.notes),
+        "notes": list(notes),
     }
