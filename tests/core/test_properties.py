@@ -12,6 +12,7 @@ from torch import Tensor
 
 from multibodies.core import losses, metrics
 from multibodies.core.hartigan import Problems, describe, hartigan, make_problems, seed_clusters
+from multibodies.core.loss_forms import FORMS
 from multibodies.core.quantizer import Clusters, hypothesis_weights, kmeans, quantise
 from multibodies.core.rotations import axis_angle_to_matrix, rotation_6d_to_matrix
 
@@ -176,14 +177,15 @@ def test_mpjpe_n_of_distinct_groups_does_not_know_the_order(
 HIDDEN = st.sampled_from([torch.nan, torch.inf, -torch.inf, 1e200, 0.0])
 
 
+@pytest.mark.parametrize("form", FORMS)
 @given(seed=SEEDS, label=HIDDEN)
 def test_a_joint_without_confidence_has_exactly_no_gradient_in_eq_1(
-    seed: int, label: float
+    form: str, seed: int, label: float
 ) -> None:
     joints = normal(seed, B, M, 24, 3).requires_grad_()
     confidence = (torch.rand(B, 24, generator=generator(seed)) > 0.4).double()
     truth = normal(seed + 1, B, 24, 3).masked_fill(confidence[..., None] == 0, label)
-    loss, best = losses.best_of_m(losses.joint_distance(joints, truth, confidence))
+    loss, best = losses.best_of_m(FORMS[form].joints(joints, truth, confidence))
     (gradient,) = torch.autograd.grad(loss.sum(), joints)
     assert torch.isfinite(loss).all()
     counted = torch.nn.functional.one_hot(best, M)[:, :, None] * confidence[:, None] > 0
@@ -198,15 +200,16 @@ def eq_7(distance: Tensor) -> Tensor:
     return distance[:, 0]
 
 
+@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("loss_of", [eq_5, eq_7])
 @given(seed=SEEDS, label=HIDDEN)
 def test_a_hidden_keypoint_has_exactly_no_gradient_in_eqs_5_and_7(
-    loss_of: Callable[[Tensor], Tensor], seed: int, label: float
+    loss_of: Callable[[Tensor], Tensor], form: str, seed: int, label: float
 ) -> None:
     points = normal(seed, B, M, 24, 2).requires_grad_()
     seen = (torch.rand(B, 24, 1, generator=generator(seed)) > 0.4).double()
     keypoints = torch.cat([normal(seed + 1, B, 24, 2).masked_fill(seen == 0, label), seen], -1)
-    loss = loss_of(losses.reprojection_distance(points, keypoints))
+    loss = loss_of(FORMS[form].reprojection(points, keypoints))
     (gradient,) = torch.autograd.grad(loss.sum(), points)
     assert torch.isfinite(loss).all()
     hypotheses = torch.arange(M) < (M if loss_of is eq_5 else 1)

@@ -26,7 +26,9 @@ def joint_error(joints: Tensor, truth: Tensor, confidence: Tensor) -> Tensor:
     b, _, k, _ = joints.shape
     check("truth", truth, (b, k, 3))
     check("confidence", confidence, (b, k))
-    return ((joints - truth[:, None]).square() * confidence[:, None, :, None]).mean((-2, -1))
+    known = confidence[:, None, :, None]
+    difference = torch.where(known != 0, joints - truth[:, None], 0.0)
+    return (difference.square() * known).mean((-2, -1))
 
 
 def reprojection_error(points: Tensor, keypoints: Tensor) -> Tensor:
