@@ -18,9 +18,10 @@ from multibodies.core.body import load_body
 from multibodies.core.expansion import AT_ONE
 from multibodies.core.objective import Objective
 from multibodies.core.regressor import Regressor, RegressorSpec
-from multibodies.data.mean_params import read_mean_params, sha256_of
 from multibodies.data.training_rows import Source, open_source
 from multibodies.errors import UserError
+from multibodies.files import sha256
+from multibodies.imports.mean_params import read_mean_params
 from multibodies.training import (
     TrainingState,
     build_objective,
@@ -161,7 +162,10 @@ def start_at(model: Regressor, task: Task) -> None:
 def mean_params_of(task: Task) -> str | None:
     """Return the checksum of the mean parameters, None for ours. Raises UserError."""
     path = task.config.model.mean_params
-    return None if path is None else sha256_of(path)
+    if path is None:
+        return None
+    read_mean_params(path)  # refuses by name what is no such file
+    return sha256(path)
 
 
 def steps_per_epoch(task: Task, source: Source) -> int:
