@@ -118,3 +118,25 @@ def test_nothing_to_crop_around_is_refused(bad: str) -> None:
 def test_other_shapes_are_refused() -> None:
     with pytest.raises(UserError, match=r"\[\.\.\., 24, 3\]"):
         hide(torch.zeros(2, 17, 3), "head")
+
+
+def test_the_released_codes_head_hides_the_arms_and_nothing_else_changes() -> None:
+    names = list(STRATEGIES)
+    paper, released = hidden_mask(names), hidden_mask(names, "arms")
+    hidden = {name: row.nonzero()[:, 0].tolist() for name, row in zip(names, released, strict=True)}
+    assert hidden["head"] == [6, 7, 8, 9, 10, 11]  # joints 6-11: wrists, elbows, shoulders
+    assert hidden["none"] == []
+    same = [name != "head" for name in names]
+    assert torch.equal(paper[same], released[same])
+    with pytest.raises(UserError, match="did you mean 'arms'"):
+        hidden_mask(["head"], "arm")
+
+
+def test_the_box_is_longer_by_a_share_of_its_padded_side() -> None:
+    points = torch.zeros(24, 3, dtype=torch.float64)
+    points[0] = torch.tensor([-0.5, 0.0, 1.0])
+    points[1] = torch.tensor([0.3, 0.2, 1.0])
+    centre, half = visible_box(points, 0.25, extra=1 / 64)
+    assert centre.tolist() == pytest.approx([-0.1, 0.1])
+    padded = 0.8 + 2 * 0.25 * 0.8
+    assert 2 * float(half) == pytest.approx(padded + padded / 64)  # one pixel of 64

@@ -276,3 +276,19 @@ def test_every_split_is_made_at_any_size(split: str, body: BodyArrays) -> None:
 def test_bad_requests_are_refused(split: str, start: int, count: int, body: BodyArrays) -> None:
     with pytest.raises(UserError, match=r"lab-train|need a start"):
         embedded_rows(split, start, count, DATA, body)
+
+
+def test_the_released_codes_switches_hide_arms_and_lengthen_the_crop(
+    wild: Rows, awild: Rows, body: BodyArrays
+) -> None:
+    released = DATA.model_copy(update={"occlusion_head": "arms", "crop_extra_px": 1})
+    rows = embedded_rows("awild-test", 0, 64, released, body)
+    assert rows["occlusion"] == awild["occlusion"]
+    for k, strategy in enumerate(rows["occlusion"]):
+        hidden = range(6, 12) if strategy == "head" else HIDDEN_J24[strategy]
+        inside = np.abs(wild["keypoints_2d"][k, :, :2]).max(1) < 1
+        xy = wild["keypoints_2d"][k, [j for j in range(24) if j not in hidden and inside[j]], :2]
+        side = (xy.max(0) - xy.min(0)).max() * (1 + 2 * DATA.crop_padding)
+        x0, _, x1, _ = rows["crop"][k]
+        np.testing.assert_allclose(x1 - x0, side + side / 64, atol=1e-5)
+        assert not rows["keypoints_2d"][k, list(hidden), 2].any()

@@ -3,7 +3,7 @@
 Shapes: B image, K joint (24, the j24 order). Keypoints are [..., 24, 3] = x, y, visible (0 or 1).
 Source: 3D Multi-bodies, supplement B and its footnote 3 (probabilities). Which joints make up arms,
 legs and head is the released code's (src/datasets/base_dataset.py); its "head" removes the arms,
-here it removes the head, as the paper says.
+`head="arms"` does that, the default removes the head, as the paper says.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ HIDDEN_J24: dict[str, tuple[int, ...]] = {
     "head": HEAD,
     "none": (),
 }
+HEAD_HIDES = {"head": HEAD, "arms": ARMS}  # the paper's meaning of "head", the released code's
 MIN_SIDE = 1e-3  # of the frame's unit; a single visible joint still gives a box
 
 
@@ -35,16 +36,22 @@ def draw_strategy(uniform: Tensor) -> list[str]:
     return [names[int(i)] for i in torch.bucketize(uniform.double(), edges, right=True)]
 
 
-def hidden_mask(strategies: Sequence[str]) -> Tensor:
-    """Return bool [B, 24], true where the image's strategy hides the joint.
+def hidden_joints(strategy: str, head: str = "head") -> tuple[int, ...]:
+    """Return the joints that a strategy hides; `head` is what the strategy "head" stands for.
 
-    Raises UserError on an unknown name.
+    Raises UserError on an unknown name of either.
     """
+    for name, known in ((strategy, HIDDEN_J24), (head, HEAD_HIDES)):
+        if name not in known:
+            raise UserError(f"unknown occlusion strategy '{name}'{nearest(name, known)}")
+    return HEAD_HIDES[head] if strategy == "head" else HIDDEN_J24[strategy]
+
+
+def hidden_mask(strategies: Sequence[str], head: str = "head") -> Tensor:
+    """Return bool [B, 24], true where the image's strategy hides the joint (`hidden_joints`)."""
     mask = torch.zeros(len(strategies), 24, dtype=torch.bool)
     for row, name in enumerate(strategies):
-        if name not in HIDDEN_J24:
-            raise UserError(f"unknown occlusion strategy '{name}'{nearest(name, HIDDEN_J24)}")
-        mask[row, list(HIDDEN_J24[name])] = True
+        mask[row, list(hidden_joints(name, head))] = True
     return mask
 
 
@@ -55,10 +62,11 @@ def hide(keypoints: Tensor, strategy: str) -> Tensor:
     return torch.cat([keypoints[..., :2], keypoints[..., 2:] * keep[:, None]], dim=-1)
 
 
-def visible_box(keypoints: Tensor, padding: float) -> tuple[Tensor, Tensor]:
+def visible_box(keypoints: Tensor, padding: float, extra: float = 0.0) -> tuple[Tensor, Tensor]:
     """Return the square box around visible keypoints: [..., 24, 3] -> centre [..., 2], half [...].
 
-    half = max(width, height) / 2 * (1 + 2 * padding): a share of the side, added on every side.
+    half = max(width, height) / 2 * (1 + 2 * padding) * (1 + extra): padding is a share of the side
+    added on every side, extra a share of the padded side added to it.
     Raises UserError naming the first row without a visible joint, or with one that is not finite.
     """
     _check(keypoints)
@@ -73,7 +81,7 @@ def visible_box(keypoints: Tensor, padding: float) -> tuple[Tensor, Tensor]:
     low = torch.where(seen, keypoints[..., :2], torch.inf).amin(-2)
     high = torch.where(seen, keypoints[..., :2], -torch.inf).amax(-2)
     side = (high - low).amax(-1).clamp_min(MIN_SIDE)
-    return (low + high) / 2, side / 2 * (1 + 2 * padding)
+    return (low + high) / 2, side / 2 * (1 + 2 * padding) * (1 + extra)
 
 
 def _check(keypoints: Tensor) -> None:

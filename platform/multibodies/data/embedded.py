@@ -21,7 +21,7 @@ from multibodies.core.camera import camera_translation
 from multibodies.data.body_tables import Floats, Index, Poser, build_poser
 from multibodies.data.clothes import Dress, body_regions, draw_outfits, paint
 from multibodies.data.draws import Draws, draw_rows
-from multibodies.data.framing import Frames, crop_corners, frame_bodies, occlude, whole_frames
+from multibodies.data.framing import Crop, Frames, crop_corners, frame_bodies, occlude, whole_frames
 from multibodies.data.picture import compose, develop, new_sheets, visible_joints
 from multibodies.data.poses import pose_bank, widen
 from multibodies.data.posing import Bodies, pose_bodies
@@ -107,11 +107,13 @@ def _block(split: str, rows: range, data: DataConfig, model: Model) -> Rows:
 
 def _occluded(split: str, frames: Frames, bodies: Bodies, draws: Draws, data: DataConfig) -> Frames:
     """Hide joints in all rows of an ambiguous split and in a share of `lab-train`."""
-    if split in AMBIGUOUS:
-        return occlude(frames, bodies, draws, 1.0, data.crop_padding)
-    if split == "lab-train":
-        return occlude(frames, bodies, draws, data.occlusion_share, data.crop_padding)
-    return frames
+    share = {"lab-train": data.occlusion_share}.get(split, 1.0 if split in AMBIGUOUS else 0.0)
+    if share == 0.0:
+        return frames
+    extra = data.crop_extra_px / data.image_size  # a share of the crop's side, which is its pixels
+    return occlude(
+        frames, bodies, draws, Crop(share, data.crop_padding, extra, data.occlusion_head)
+    )
 
 
 def _draw(

@@ -23,6 +23,15 @@ Floats = NDArray[np.float32]
 MIN_KEPT = 4  # fewer joints left inside the frame: nothing is hidden from this row
 
 
+class Crop(NamedTuple):
+    """How images are hidden and cropped: the shares of `visible_box`, what "head" hides."""
+
+    share: float  # of the rows
+    padding: float
+    extra: float
+    head: str
+
+
 class Frames(NamedTuple):
     """Views of B rows."""
 
@@ -63,7 +72,7 @@ def whole_frames(bodies: Bodies, camera: Floats) -> Frames:
     )
 
 
-def occlude(frames: Frames, bodies: Bodies, draws: Draws, share: float, padding: float) -> Frames:
+def occlude(frames: Frames, bodies: Bodies, draws: Draws, crop: Crop) -> Frames:
     """Hide joints by the paper's strategies in a share of the rows, and crop these to the rest.
 
     The crop goes around the joints inside the frame that are not hidden. The body is drawn anew in
@@ -71,9 +80,10 @@ def occlude(frames: Frames, bodies: Bodies, draws: Draws, share: float, padding:
     """
     uniform = draws.u("occlusion")
     inside = np.all(np.abs(frames.keypoints) < 1, axis=-1)
-    chosen = (uniform[:, 0] < share) & np.any(inside, axis=1)
+    chosen = (uniform[:, 0] < crop.share) & np.any(inside, axis=1)
     strategy = draw_strategy(torch.from_numpy(uniform[:, 1].copy()))
-    hidden: NDArray[np.bool_] = hidden_mask(strategy).numpy() & chosen[:, None]
+    hidden: NDArray[np.bool_] = hidden_mask(strategy, crop.head).numpy()
+    hidden &= chosen[:, None]
     hidden &= ((inside & ~hidden).sum(1) >= MIN_KEPT)[:, None]
     names = [
         name if some else "none"
@@ -81,7 +91,7 @@ def occlude(frames: Frames, bodies: Bodies, draws: Draws, share: float, padding:
     ]
     seen = np.where(chosen[:, None], inside & ~hidden, True)
     flagged = np.concatenate([frames.keypoints, seen[..., None]], axis=-1).astype(np.float32)
-    centre, half = visible_box(torch.from_numpy(flagged), padding)
+    centre, half = visible_box(torch.from_numpy(flagged), crop.padding, crop.extra)
     cropped = crop_camera(torch.from_numpy(frames.camera), centre, half).numpy()
     camera = np.where(chosen[:, None], cropped, frames.camera)
     box = np.concatenate([centre.numpy(), half.numpy()[:, None]], axis=1)
