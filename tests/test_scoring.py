@@ -149,7 +149,9 @@ def test_records_have_exactly_the_columns_of_per_image_parquet(
     stored: StoredHypotheses, rows: dict[str, Array]
 ) -> None:
     names = ["dataset", "image_id", "seed", "lambda_ri", "flow_weight", "n", "mpjpe_mm", "re_mm"]
-    assert scores_of(stored, rows).records.column_names == names
+    table = scores_of(stored, rows).records
+    assert table.column_names == [*names, "protocol"]
+    assert set(table["protocol"].to_pylist()) == {"embedded@1"}
 
 
 def test_diagnostics_equal_a_naive_loop(stored: StoredHypotheses, rows: dict[str, Array]) -> None:

@@ -25,12 +25,14 @@ from multibodies.errors import UserError
 from multibodies.files import atomic
 from multibodies.hypotheses import VERSION, StoredHypotheses, read_hypotheses, write_hypotheses
 from multibodies.inference import Inference, infer_images, rescore
+from multibodies.protocols import protocol_of
 from multibodies.scoring import Cell, Scores, score_hypotheses
 from multibodies.sidecars import check_whole, is_done, read_sidecar, seal
-from multibodies.truth import TRUTH_COLUMNS, check_n, truth_from_rows
+from multibodies.truth import MESH_COLUMNS, TRUTH_COLUMNS, check_n, truth_from_rows
 
 KINDS = ("records", "diagnostics")
-SCORING = ("n", "representative", "selection", "restarts")  # the settings that bear on a record
+UNSCORED = {"flow_weight", "splits", "bootstrap_samples"}  # settings that no record depends on
+SCORING = frozenset(EvaluationConfig.model_fields) - UNSCORED  # those that bear on a record
 Splits = str | Sequence[str]
 
 
@@ -109,11 +111,18 @@ class ScoreTask(ShardPart):
     def run(self) -> None:
         """Score, write, seal. Raises UserError naming the image that is not as it must be."""
         where = f"{self.dataset}/{self.path}"
-        rows = self.read(TRUTH_COLUMNS)
-        truth = truth_from_rows(rows, self.dataset_name, self.image_size, where)
         settings, cell = EvaluationConfig(**self.evaluation), Cell(self.seed, self.lambda_ri)
-        stored = self.stored()
-        scores = score_hypotheses(stored, truth, settings, self.flow_weights, cell, self.hypotheses)
+        rows = self.read(TRUTH_COLUMNS + MESH_COLUMNS * settings.pve)
+        truth = truth_from_rows(rows, self.dataset_name, self.image_size, where)
+        scores = score_hypotheses(
+            self.stored(),
+            truth,
+            settings,
+            self.flow_weights,
+            cell,
+            self.hypotheses,
+            self.body,
+        )
         for kind in KINDS:
             write_table(self.part(kind), getattr(scores, kind))
             seal(self.part(kind), self.recipe)
@@ -171,11 +180,13 @@ def score_tasks(
 ) -> list[ScoreTask]:
     """Return one task per shard, done or not; flow_weights default to the configuration's one.
 
-    Raises UserError on n > M, missing or damaged hypotheses, an unknown or empty split.
+    Raises UserError on n > M, missing or damaged hypotheses, an unknown or empty split, an unknown
+    protocol.
     """
     manifest = read_manifest(dataset)
     alphas = tuple(flow_weights or (config.evaluation.flow_weight,))
     settings = config.evaluation.model_dump(mode="json", include=set(SCORING))
+    body = load_body(config.body.path).sha256
     cell = Cell(config.stage2.seed, config.loss.ri)
     rescored = None if prior is None else checkpoints.identity(prior)
     tasks = []
@@ -183,7 +194,9 @@ def score_tasks(
         stored = Path(hypotheses) / shard.path
         sidecar = check_whole(stored)
         check_n(config.evaluation.n, int(sidecar["hypotheses"]), str(stored))
+        protocol = asdict(protocol_of(config.evaluation, split.partition("-")[0]))
         made_by = [shard.sha256, sidecar["sha256"], settings, list(alphas), list(cell), rescored]
+        made_by += [protocol, body]
         tasks.append(
             ScoreTask(
                 **_shard_fields(dataset, shard, out),

@@ -1,13 +1,13 @@
 """From stored hypotheses to per-image records, for every n and every flow weight at once. No Ray,
 no files.
 
-Shapes: B image, M hypothesis, N output, K joint (24 of j24, 14 of H36M). Metres inside; records are
-in mm.
+Shapes: B image, M hypothesis, N output, K joint (24 of j24, 14 or 17 of H36M). Metres inside;
+records are in mm.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,10 +18,15 @@ from torch import Tensor
 
 from multibodies.config import EvaluationConfig
 from multibodies.core import metrics
-from multibodies.core.joints import centre_on_mid_hips
-from multibodies.core.quantizer import Clusters, cluster_means, hypothesis_weights, kmeans, medoids
+from multibodies.core.body import JointBody, load_body
+from multibodies.core.joints import H36M_TO_J14
+from multibodies.core.quantizer import hypothesis_weights
+from multibodies.core.rotations import axis_angle_to_matrix, rotation_6d_to_matrix
+from multibodies.core.vertices import vertex_errors
 from multibodies.hypotheses import StoredHypotheses
-from multibodies.truth import Truth, align, check_n
+from multibodies.outputs import FEATURES, REPRESENTATIVES, Outputs, double, j24, make_outputs
+from multibodies.protocols import Protocol, protocol_of
+from multibodies.truth import Truth, align, centred_joints, check_n
 
 Columns = dict[str, Any]
 
@@ -49,99 +54,158 @@ def score_hypotheses(
     flow_weights: Sequence[float],
     cell: Cell,
     where: str = "hypotheses",
+    body: str | None = None,
 ) -> Scores:
     """Score every image for every flow weight and n (`where` names the hypotheses in errors).
 
-    Raises UserError on n > M before any work, and where hypotheses and truth are of different
-    images.
+    `body` is read for PVE and for protocols of other than the 14 stored joints. Raises UserError
+    on n > M or an unknown protocol before any work, and where hypotheses and truth are of
+    different images.
     """
     check_n(evaluation.n, stored.num_hypotheses, where)
-    bodies = _Bodies.of(align(stored, truth, where))
-    fixed = _oracle(bodies, truth) | _spread(bodies, truth)
+    protocol = protocol_of(evaluation, truth.dataset)
+    seen = _Seen.of(align(stored, truth, where), truth, evaluation, protocol, body)
+    fixed = _oracle(seen, evaluation) | _spread(seen, truth)
     records: list[Columns] = []
     diagnostics: list[Columns] = []
     for alpha in flow_weights:
-        weights = hypothesis_weights(bodies.log_density, alpha)
         names = _names(truth, cell, alpha)
-        energies: Columns = {}
+        label = {"protocol": [protocol.key] * len(stored)}
+        weights = hypothesis_weights(seen.log_density, alpha)
+        details = {"effective_number": metrics.effective_number(weights).numpy()}
         for n in evaluation.n:
-            clusters = kmeans(bodies.features, weights, n, restarts=evaluation.restarts)
-            errors = _errors(bodies, weights, clusters, truth, evaluation)
-            records.append({**names, "n": np.full(len(stored), n, np.int32), **errors})
-            energies[f"energy_n{n}_m2"] = clusters.energy.numpy()
-        effective = {"effective_number": metrics.effective_number(weights).numpy()}
-        diagnostics.append(
-            {**names, "occlusion": list(truth.occlusion), **fixed, **effective, **energies}
-        )
+            outputs = make_outputs(seen.features, seen.log_density, alpha, n, evaluation)
+            errors = _errors(seen, outputs, truth, evaluation)
+            count = np.full(len(stored), n, np.int32)
+            records.append({**names, "n": count, **_ordered(errors, label)})
+            details[f"energy_n{n}_m2"] = outputs.clusters.energy.numpy()
+        occlusion = list(truth.occlusion)
+        diagnostics.append({**names, "occlusion": occlusion, **fixed, **details, **label})
     return Scores(_table(records), _table(diagnostics))
 
 
-class _Bodies(NamedTuple):
-    """The stored arrays in float64: features [B, M, 72] are what K-means sees, joints24 about the
-    mid-hip.
+class _Seen(NamedTuple):
+    """The stored hypotheses as scoring sees them, float64, and the truth beside them.
+
+    features [B, M, D] are what K-means sees, joints24 about the mid-hip; joints [B, M, K, 3] and
+    wanted [B, K, 3] are the protocol's; vertices [B, M] per-vertex errors, or None.
     """
 
     features: Tensor
     joints24: Tensor
-    joints14: Tensor
+    joints: Tensor
+    wanted: Tensor
     points: Tensor
     log_density: Tensor
+    vertices: Tensor | None
 
     @classmethod
-    def of(cls, stored: StoredHypotheses) -> _Bodies:
-        names = ("joints_j24", "joints_h36m14", "keypoints_2d_pred", "log_density")
-        arrays = [torch.from_numpy(getattr(stored, name).astype(np.float64)) for name in names]
-        joints24 = centre_on_mid_hips(arrays[0])
-        return cls(joints24.flatten(2), joints24, *arrays[1:])
+    def of(
+        cls,
+        stored: StoredHypotheses,
+        truth: Truth,
+        evaluation: EvaluationConfig,
+        protocol: Protocol,
+        body: str | None,
+    ) -> _Seen:
+        return cls(
+            FEATURES[evaluation.features](stored).flatten(2),
+            j24(stored),
+            _evaluated(stored, protocol, body),
+            truth.joints(protocol.joints, protocol.truth_root),
+            double(stored.keypoints_2d_pred),
+            double(stored.log_density),
+            _vertices(stored, truth, protocol, body) if evaluation.pve else None,
+        )
+
+
+def _evaluated(stored: StoredHypotheses, protocol: Protocol, body: str | None) -> Tensor:
+    """Return the protocol's joints [B, M, K, 3]: the stored 14, or others posed anew."""
+    if (protocol.joints, protocol.root) == (H36M_TO_J14, (0,)):
+        return double(stored.joints_h36m14)
+    rotations, beta = _parameters(stored)
+    posing = JointBody(load_body(body), ("h36m17",))
+    with torch.inference_mode():
+        posed = posing(rotations.flatten(0, 1), beta.flatten(0, 1))["h36m17"].double()
+    return centred_joints(posed.unflatten(0, beta.shape[:2]), protocol.joints, protocol.root)
+
+
+def _vertices(
+    stored: StoredHypotheses, truth: Truth, protocol: Protocol, body: str | None
+) -> Tensor:
+    """Per-vertex error of every hypothesis [B, M]. Raises ValueError without a true mesh."""
+    if truth.theta is None or truth.beta is None:
+        raise ValueError("PVE needs the columns theta and beta (truth.MESH_COLUMNS)")
+    true = axis_angle_to_matrix(truth.theta), truth.beta
+    roots = protocol.root, protocol.truth_root
+    return vertex_errors(load_body(body), _parameters(stored), true, *roots).double()
+
+
+def _parameters(stored: StoredHypotheses) -> tuple[Tensor, Tensor]:
+    """Rotations [B, M, 24, 3, 3] and beta [B, M, 10]."""
+    return (
+        rotation_6d_to_matrix(torch.from_numpy(stored.rotation_6d)),
+        torch.from_numpy(stored.beta),
+    )
 
 
 def _errors(
-    bodies: _Bodies, weights: Tensor, clusters: Clusters, truth: Truth, evaluation: EvaluationConfig
-) -> Columns:
-    """MPJPE-n and RE-n in mm of the n representatives, as the selection asks."""
-    outputs = represent(bodies.joints14, bodies, weights, clusters, evaluation.representative)
-    wanted = truth.joints14[:, None].expand_as(outputs)
-    errors = metrics.mpjpe(outputs, wanted), metrics.reconstruction_error(outputs, wanted)
-    if evaluation.selection == "strict":
-        chosen = [metrics.select_strict(error) for error in errors]
-    else:
-        joints = represent(bodies.joints24, bodies, weights, clusters, evaluation.representative)
-        best = metrics.select_official(joints, truth.joints24, truth.confidence)
-        chosen = [metrics.take(error, best) for error in errors]
-    return dict(zip(("mpjpe_mm", "re_mm"), (_mm(error) for error in chosen), strict=True))
+    seen: _Seen, outputs: Outputs, truth: Truth, evaluation: EvaluationConfig
+) -> dict[str, Tensor]:
+    """Return MPJPE-n, RE-n and perhaps PVE-n, metres [B], of the n outputs under the selection.
 
-
-def represent(
-    values: Tensor, bodies: _Bodies, weights: Tensor, clusters: Clusters, representative: str
-) -> Tensor:
-    """Return any joints of the n representatives: values [B, M, ...] -> [B, N, ...].
-
-    "centroid": the weighted mean over the cluster, which for joints of any set is the centroid's,
-    since a mean is linear; "medoid": those of the hypothesis nearest to the centroid.
+    A mean of hypotheses has no mesh: PVE is always the medoids'.
     """
-    if representative == "centroid":
-        return cluster_means(values, clusters.assignment, weights, clusters.mass.shape[1])
-    index = medoids(bodies.features, clusters.assignment, clusters.centroids, weights)
-    return values[torch.arange(len(values))[:, None], index]
+    represent = REPRESENTATIVES[evaluation.representative]
+    joints = represent(seen.joints, outputs)
+    wanted = seen.wanted[:, None].expand_as(joints)
+    errors = {
+        "mpjpe": metrics.mpjpe(joints, wanted),
+        "re": metrics.ALIGNED_ERRORS[evaluation.alignment](joints, wanted),
+    }
+    if seen.vertices is not None:
+        errors["pve"] = seen.vertices.gather(1, outputs.medoids)
+    return SELECTIONS[evaluation.selection](errors, represent(seen.joints24, outputs), truth)
 
 
-def _oracle(bodies: _Bodies, truth: Truth) -> Columns:
+def _strict(errors: dict[str, Tensor], joints24: Tensor, truth: Truth) -> dict[str, Tensor]:
+    return {name: metrics.select_strict(error) for name, error in errors.items()}
+
+
+def _official(errors: dict[str, Tensor], joints24: Tensor, truth: Truth) -> dict[str, Tensor]:
+    best = metrics.select_official(joints24, truth.joints24, truth.confidence)
+    return {name: metrics.take(error, best) for name, error in errors.items()}
+
+
+Selection = Callable[[dict[str, Tensor], Tensor, Truth], dict[str, Tensor]]
+SELECTIONS: dict[str, Selection] = {"strict": _strict, "official": _official}
+
+
+def _ordered(errors: dict[str, Tensor], label: Columns) -> Columns:
+    """Return columns in mm: MPJPE and RE, the protocol, then what is optional."""
+    columns = {f"{name}_mm": _mm(error) for name, error in errors.items()}
+    always = {name: columns.pop(name) for name in ("mpjpe_mm", "re_mm")}
+    return {**always, **label, **columns}
+
+
+def _oracle(seen: _Seen, evaluation: EvaluationConfig) -> Columns:
     """The best of all M hypotheses, whatever their weights, and which one it is (for the share of
     dead ones).
     """
-    wanted = truth.joints14[:, None].expand_as(bodies.joints14)
-    error = metrics.mpjpe(bodies.joints14, wanted)
+    wanted = seen.wanted[:, None].expand_as(seen.joints)
+    error = metrics.mpjpe(seen.joints, wanted)
+    aligned = metrics.ALIGNED_ERRORS[evaluation.alignment](seen.joints, wanted)
+    best = {} if seen.vertices is None else {"oracle_pve_mm": metrics.m_oracle(seen.vertices)}
     return {
         "num_hypotheses": np.full(len(error), error.shape[1], np.int32),
         "oracle_mpjpe_mm": _mm(metrics.m_oracle(error)),
-        "oracle_re_mm": _mm(
-            metrics.m_oracle(metrics.reconstruction_error(bodies.joints14, wanted))
-        ),
+        "oracle_re_mm": _mm(metrics.m_oracle(aligned)),
+        **{name: _mm(value) for name, value in best.items()},
         "best_hypothesis": error.argmin(1).numpy().astype(np.int32),
     }
 
 
-def _spread(bodies: _Bodies, truth: Truth) -> Columns:
+def _spread(bodies: _Seen, truth: Truth) -> Columns:
     """Consistency on visible joints, diversity on visible, hidden and all; null where there is no
     such joint.
     """

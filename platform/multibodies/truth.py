@@ -17,9 +17,9 @@ from torch import Tensor
 from multibodies.core.joints import centre_on_mid_hips
 from multibodies.errors import UserError
 from multibodies.hypotheses import StoredHypotheses, first_twin
-from multibodies.inference import j14
 
 TRUTH_COLUMNS = ("image_id", "h36m17", "joints_3d", "keypoints_2d", "has_3d", "occlusion")
+MESH_COLUMNS = ("theta", "beta", "has_smpl")  # for PVE besides
 LABELS = ("h36m17", "joints_3d", "keypoints_2d")
 
 
@@ -27,18 +27,35 @@ LABELS = ("h36m17", "joints_3d", "keypoints_2d")
 class Truth:
     """What the B images of a split really show; image_size is the crop's side in pixels.
 
-    joints14 [B, 14, 3] around the pelvis, joints24 [B, 24, 3] around the mid-hip, confidence [B,
-    24], keypoints [B, 24, 3] as (x, y, visible).
+    h36m17 [B, 17, 3], joints24 [B, 24, 3] around the mid-hip, confidence [B, 24], keypoints [B, 24,
+    3] as (x, y, visible); theta [B, 24, 3] and beta [B, 10] where the mesh's columns were read.
     """
 
     dataset: str
     image_size: int
     image_id: tuple[str, ...]
     occlusion: tuple[str, ...]
-    joints14: Tensor
+    h36m17: Tensor
     joints24: Tensor
     confidence: Tensor
     keypoints: Tensor
+    theta: Tensor | None = None
+    beta: Tensor | None = None
+
+    def joints(self, picks: Sequence[int], root: Sequence[int]) -> Tensor:
+        """Return some of H36M's joints about the mean of some others [B, K, 3]."""
+        return centred_joints(self.h36m17, picks, root)
+
+
+def centred_joints(h36m17: Tensor, picks: Sequence[int], root: Sequence[int]) -> Tensor:
+    """Pick joints about the mean of the root's: [..., 17, 3] -> [..., K, 3].
+
+    Raises ValueError on another shape.
+    """
+    if h36m17.shape[-2:] != (17, 3):
+        raise ValueError(f"expected H36M joints [..., 17, 3], got {tuple(h36m17.shape)}")
+    origin = h36m17[..., list(root), :].mean(-2, keepdim=True)
+    return (h36m17 - origin)[..., list(picks), :]
 
 
 def check_n(n: Sequence[int], num_hypotheses: int, where: str) -> None:
@@ -55,7 +72,7 @@ def check_n(n: Sequence[int], num_hypotheses: int, where: str) -> None:
 def truth_from_rows(
     rows: Mapping[str, npt.NDArray[Any]], dataset: str, image_size: int, where: str
 ) -> Truth:
-    """Read a shard's label columns (TRUTH_COLUMNS) as float64.
+    """Read a shard's label columns (TRUTH_COLUMNS, perhaps MESH_COLUMNS) as float64.
 
     Raises UserError naming `where` and the image if a row has no 3D truth or a number that is not
     finite.
@@ -78,11 +95,26 @@ def truth_from_rows(
         image_size=image_size,
         image_id=names,
         occlusion=tuple(str(name) for name in rows["occlusion"]),
-        joints14=j14(h36m),
+        h36m17=h36m,
         joints24=centre_on_mid_hips(joints[..., :3]),
         confidence=joints[..., 3],
         keypoints=keypoints,
+        **(_mesh(rows, names, where) if "theta" in rows else {}),
     )
+
+
+def _mesh(
+    rows: Mapping[str, npt.NDArray[Any]], names: Sequence[str], where: str
+) -> dict[str, Tensor]:
+    """Read pose and shape as float32. Raises UserError naming an image without them."""
+    for row, name in enumerate(names):
+        whole = all(np.isfinite(rows[c][row]).all() for c in ("theta", "beta"))
+        if not (rows["has_smpl"][row] and whole):
+            raise UserError(
+                f"{where}: image '{name}' has no true pose and shape, so no PVE; "
+                "set evaluation.pve to false"
+            )
+    return {c: torch.from_numpy(np.asarray(rows[c], dtype=np.float32)) for c in ("theta", "beta")}
 
 
 def align(stored: StoredHypotheses, truth: Truth, where: str) -> StoredHypotheses:

@@ -163,6 +163,7 @@ class EvaluationConfig(Section):
     selection: Literal["strict", "official"] = "strict"
     alignment: Literal["similarity", "rigid"] = "similarity"  # of RE; rigid: without scale
     truth_centre: Literal["pelvis", "mid_hips"] = "pelvis"  # where MPJPE centres the truth
+    pve: bool = False  # also per-vertex errors, of each output's medoid; meshes cost time
     protocol: str = "auto"  # a name of protocols.py; auto: the dataset's own
     restarts: int = Field(4, ge=1)
     splits: tuple[str, ...] = ("wild-test", "awild-test")

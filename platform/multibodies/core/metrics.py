@@ -22,12 +22,12 @@ def mpjpe(pred: Tensor, truth: Tensor) -> Tensor:
     return _length(pred - truth).mean(-1)
 
 
-def procrustes_align(pred: Tensor, truth: Tensor) -> Tensor:
+def procrustes_align(pred: Tensor, truth: Tensor, *, scaled: bool = True) -> Tensor:
     """Move ``pred`` by the similarity nearest to ``truth``: [..., K, 3] twice -> same shape.
 
     min over s, R, t of sum_k |s R x_k + t - y_k|^2 with det R = +1 (Umeyama 1991; SPIN's
     ``compute_similarity_transform``): X^T Y = U S V^T of the centred points, R = V Z U^T with
-    Z = diag(1, 1, det(V U^T)), s = tr(S Z)/|X|^2.
+    Z = diag(1, 1, det(V U^T)), s = tr(S Z)/|X|^2; not ``scaled``: s = 1, a rigid motion.
     """
     _check_pair(pred, truth)
     mean = truth.mean(-2, keepdim=True)
@@ -38,7 +38,7 @@ def procrustes_align(pred: Tensor, truth: Tensor) -> Tensor:
     spread = (
         x.square().sum((-2, -1)).clamp_min(torch.finfo(x.dtype).tiny)
     )  # all joints in one point
-    scale = (singular * z).sum(-1) / spread
+    scale = (singular * z).sum(-1) / spread if scaled else torch.ones_like(spread)
     aligned: Tensor = scale[..., None, None] * (x @ (u * z.unsqueeze(-2)) @ vh) + mean
     return aligned
 
@@ -49,6 +49,18 @@ def reconstruction_error(pred: Tensor, truth: Tensor) -> Tensor:
     [..., K, 3] twice -> [...], metres.
     """
     return mpjpe(procrustes_align(pred, truth), truth)
+
+
+def rigid_error(pred: Tensor, truth: Tensor) -> Tensor:
+    """MPJPE after the best rotation and translation, without scale: RE as the paper words it.
+
+    [..., K, 3] twice -> [...], metres.
+    """
+    return mpjpe(procrustes_align(pred, truth, scaled=False), truth)
+
+
+# RE by the name of its alignment.
+ALIGNED_ERRORS = {"similarity": reconstruction_error, "rigid": rigid_error}
 
 
 def select_strict(errors: Tensor) -> Tensor:
