@@ -1,0 +1,168 @@
+"""`score`: stored hypotheses scored in this process, without the network, a GPU or Ray.
+
+A sweep's folder brings its data, the hypotheses of all its trainings and its prior; other
+hypotheses need the dataset named. What is scored is not scored again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from multibodies.config import Config, load_config
+from multibodies.errors import UserError
+from multibodies.evaluation import KINDS, ScoreTask, collect_scores, score_tasks, write_table
+from multibodies.progress import Progress
+from multibodies.runs import RECIPE, read_record
+from multibodies.sidecars import read_sidecar
+from multibodies.sweep.state import PLAN_FILE
+
+KEPT = ("n", "restarts")  # of a run's evaluation; the rest is asked for or the default
+PARTS = "parts"
+
+
+@dataclass(frozen=True)
+class Source:
+    """The hypotheses of one training, and the settings that name it in records."""
+
+    name: str
+    hypotheses: Path
+    settings: Mapping[str, Any]
+
+    @property
+    def parts(self) -> list[Path]:
+        """The files, one per shard."""
+        return list(self.hypotheses.glob("*/part-*.parquet"))
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The splits that have been inferred, by name."""
+        return tuple(sorted({path.parent.name for path in self.parts}))
+
+    @property
+    def num_hypotheses(self) -> int:
+        """M, from the first part."""
+        return int(read_sidecar(min(self.parts))["hypotheses"])
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What a folder holds: trainings' hypotheses, their dataset, prior, profile and settings."""
+
+    sources: tuple[Source, ...]
+    data: Path | None = None
+    prior: Path | None = None
+    profile: str | None = None
+    settings: Mapping[str, Any] | None = None
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The splits that all trainings have. Raises UserError if there is none."""
+        common = set.intersection(*(set(source.splits) for source in self.sources))
+        if not common:
+            raise UserError("no split was inferred for all trainings; name one with --splits")
+        return tuple(sorted(common))
+
+
+def find_stored(folder: Path) -> Stored:
+    """Look at a sweep's folder, `evaluate`'s, or one of hypotheses. Raises UserError if none."""
+    if (folder / PLAN_FILE).exists():
+        return _of_sweep(folder)
+    inner = folder / "hypotheses"
+    source = Source("", inner if inner.is_dir() else folder, {})
+    if not source.splits:
+        raise UserError(
+            f"{folder}: no hypotheses (SPLIT/part-*.parquet); give the folder of a sweep, of "
+            "`multibodies evaluate`, or of hypotheses"
+        )
+    return Stored((source,))
+
+
+def configs_of(
+    stored: Stored, profile: str | None, overrides: Mapping[str, Any]
+) -> list[tuple[Source, Config]]:
+    """Return each training's settings: the run's, under what is asked for. Raises UserError."""
+    base = profile or stored.profile or "embedded"
+    asked = {**(stored.settings or {}), **overrides}
+    return [
+        (source, load_config(base, {**_size(source), **source.settings, **asked}))
+        for source in stored.sources
+    ]
+
+
+def tasks_of(
+    configs: Sequence[tuple[Source, Config]],
+    data: Path,
+    splits: Sequence[str],
+    out: Path,
+    flow_weights: Sequence[float] | None,
+    prior: Path | None,
+) -> list[ScoreTask]:
+    """Return one task per training and shard. Raises UserError as `score_tasks`."""
+    return [
+        task
+        for source, config in configs
+        for task in score_tasks(
+            config,
+            data,
+            source.hypotheses,
+            splits,
+            out / PARTS / source.name,
+            flow_weights=flow_weights,
+            prior=prior,
+        )
+    ]
+
+
+def score_here(tasks: Sequence[ScoreTask], out: Path) -> pa.Table:
+    """Run what is not done, write per_image.parquet and diagnostics.parquet, return the records.
+
+    Both have a column more than a sweep's, `split`, so that val and test may stand in one file.
+    """
+    todo = [task for task in tasks if not task.done]
+    with Progress(sum(task.rows for task in todo), "score", unit="rows") as bar:
+        for task in todo:
+            task.run()
+            bar.advance(task.rows)
+    splits = [task.path.partition("/")[0] for task in tasks]
+    parts = [collect_scores([task]) for task in tasks]
+    records, details = (
+        pa.concat_tables(
+            [_labelled(getattr(p, kind), split) for p, split in zip(parts, splits, strict=True)]
+        )
+        for kind in KINDS
+    )
+    write_table(out / "per_image.parquet", records)
+    write_table(out / "diagnostics.parquet", details)
+    return records
+
+
+def _of_sweep(folder: Path) -> Stored:
+    recipe = read_record(folder / PLAN_FILE)
+    paths = sorted(path for path in (folder / "hypotheses").glob("*") if path.is_dir())
+    sources = tuple(Source(path.name, path, _cell(folder, path.name)) for path in paths)
+    if not sources or not all(source.splits for source in sources):
+        raise UserError(f"{folder}: no hypotheses yet; run `multibodies sweep` to its end first")
+    config, weights = recipe["config"], folder / "prior" / "weights"
+    settings = {f"evaluation.{key}": config["evaluation"][key] for key in KEPT}
+    settings["body.path"] = config["body"]["path"]
+    prior = weights if weights.is_dir() else None
+    return Stored(sources, folder / "data", prior, config["profile"], settings)
+
+
+def _cell(folder: Path, name: str) -> dict[str, Any]:
+    """Return what names a sweep's training in records, from its recipe."""
+    recipe = read_record(folder / "cells" / name / RECIPE)
+    return {"stage2.seed": recipe["stage2"]["seed"], "loss.ri": recipe["loss"]["ri"]}
+
+
+def _size(source: Source) -> dict[str, Any]:
+    return {"stage2.num_hypotheses": source.num_hypotheses}
+
+
+def _labelled(table: pa.Table, split: str) -> pa.Table:
+    return table.append_column("split", pa.array([split] * table.num_rows))
