@@ -38,6 +38,7 @@ def per_image(
                         "n": n,
                         "mpjpe_mm": error[index],
                         "re_mm": 0.6 * error[index],
+                        "protocol": "embedded@1",
                     }
                 )
     return pd.DataFrame(rows)

@@ -6,7 +6,7 @@ import pytest
 
 from multibodies.config import AMBIGUOUS, RELEASED, SPLITS, EvaluationConfig
 from multibodies.errors import UserError
-from multibodies.protocols import PROTOCOLS, protocol_of
+from multibodies.protocols import PROTOCOLS, label_of, protocol_of
 
 
 def chosen(dataset: str, **settings: str) -> str:
@@ -70,3 +70,17 @@ def test_every_protocol_has_sound_joints_and_its_own_name() -> None:
 def test_unknown_names_are_refused(settings: dict[str, str], dataset: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         chosen(dataset, **settings)
+
+
+@pytest.mark.parametrize("dataset", ["wild", "h36m", "mpii3d"])
+@pytest.mark.parametrize("alignment", ["similarity", "rigid"])
+@pytest.mark.parametrize("centre", ["pelvis", "mid_hips"])
+def test_a_recorded_key_leads_back_to_its_label(dataset: str, alignment: str, centre: str) -> None:
+    settings = {"alignment": alignment, "truth_centre": centre}
+    protocol = protocol_of(EvaluationConfig.model_validate(settings), dataset)
+    assert label_of(protocol.key) == protocol.label
+
+
+@pytest.mark.parametrize("key", ["embedded@0", "lost@1", "embedded@1+bent", "not recorded"])
+def test_a_key_of_another_program_stays_as_it_is(key: str) -> None:
+    assert label_of(key) == key

@@ -143,6 +143,7 @@ BAD = [
     ('name="a"\n[train]\n"stage2.seed"=[1]', "list them under seeds"),
     ('name="a"\n[score]\n"loss.ri"=[1]', "[score] loss.ri: only evaluation.*"),
     ('name="a"\n[score]\n"evaluation.n"=[[1]]', "n and splits go under [evaluation]"),
+    ('name="a"\n[score]\n"evaluation.restarts"=[1, 2]', "multibodies score RUN --set"),
     ('name="a"\n[set]\n"loss.ri"=1\n[train]\n"loss.ri"=[1]', "keep one of the two"),
     ('name="a"\n[evaluation]\nn=[51]', "asks for 51 hypotheses"),
     ('name="a"\n[evaluation]\nm=[1]', "'evaluation.m'"),

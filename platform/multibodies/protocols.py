@@ -108,6 +108,21 @@ def protocol_of(evaluation: EvaluationConfig, dataset: str) -> Protocol:
     return _with_settings(OWN[dataset], evaluation)
 
 
+def label_of(key: str) -> str:
+    """Return the label of a recorded key such as `embedded@1+rigid`.
+
+    The key itself where this program does not know it, as of another version.
+    """
+    base, *changed = key.split("+")
+    own = PROTOCOLS.get(base.partition("@")[0])
+    if own is None or own.key != base or set(changed) - {*ALIGNMENTS, *TRUTH_CENTRES}:
+        return key
+    alignment = next((name for name in changed if name in ALIGNMENTS), own.alignment)
+    roots = [TRUTH_CENTRES[name] for name in changed if name in TRUTH_CENTRES]
+    root = roots[0] if roots else own.truth_root
+    return replace(own, alignment=alignment, truth_root=root, changed=tuple(changed)).label
+
+
 def _with_settings(own: Protocol, evaluation: EvaluationConfig) -> Protocol:
     """Apply the settings of alignment and centring, and name those that the protocol has not."""
     root = TRUTH_CENTRES[evaluation.truth_centre]

@@ -53,7 +53,8 @@ def test_rows_are_the_means_of_the_per_image_records(table2: Path) -> None:
     result = json.loads((table2 / "table2.json").read_text())
     records = pd.read_parquet(table2 / "per_image.parquet")
     expected = ["dataset", "image_id", "seed", "lambda_ri", "flow_weight", "n", "mpjpe_mm", "re_mm"]
-    assert list(records.columns) == expected
+    assert list(records.columns) == [*expected, "protocol"]
+    assert set(records["protocol"]) == {row["protocol"] for row in result["rows"]} == {"embedded@1"}
     for row in result["rows"]:
         mine = records
         for key in ("dataset", "lambda_ri", "flow_weight", "n"):
@@ -66,7 +67,9 @@ def test_report_files_are_there_and_self_contained(table2: Path) -> None:
     page = (table2 / "table2.html").read_text()
     assert "data:image/png;base64," in page
     assert "http://" not in page.replace("http://www.w3.org", "")
-    assert (table2 / "table2.md").exists()
+    text = (table2 / "table2.md").read_text()
+    assert "embedded@1: 14 of H36M's 17 joints" in text
+    assert "MPJPE-n by what is hidden" in text and "arms_head" in text
 
 
 def test_two_trainings_per_seed_and_one_prior(table2: Path) -> None:
@@ -88,6 +91,8 @@ def test_mlflow_holds_one_finished_run_per_cell(table2: Path) -> None:
     assert {run.info.status for run in runs} == {"FINISHED"}
     first = children[_plan().cells[0].id]
     assert first.data.metrics["mpjpe_mm_n05_wild"] > 0
+    assert first.data.metrics["gain_percent_n25_wild"] > 0
+    assert first.data.tags["protocol"].startswith("wild embedded@1: ")
     history = client.get_metric_history(first.info.run_id, "over_n_mpjpe_mm_wild")
     assert [metric.step for metric in history] == [1, 5, 10, 25]
 

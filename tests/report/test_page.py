@@ -18,7 +18,7 @@ from PIL import Image
 
 from multibodies.errors import UserError
 from multibodies.report import figures, sections
-from multibodies.report.diagnostics import summarise
+from multibodies.report.diagnostics import diagnostics_section, summarise
 from multibodies.report.html import html
 from multibodies.report.markdown import markdown, terminal
 from multibodies.report.page import Figure, Page, Section, Table
@@ -97,7 +97,12 @@ def test_a_report_is_three_files_and_figures_that_agree(run: Path) -> None:
     content = json.loads((run / "table2.json").read_text())
     text = (run / "table2.md").read_text()
     assert cells(text) == read((run / "table2.html").read_text()).tables
-    wild = cells(text)[0]
+    protocols, wild, *_ = cells(text)
+    label = "embedded@1: 14 of H36M's 17 joints"
+    assert [row[0] for row in protocols] == ["data", "wild", "awild"]
+    assert all(row[1].startswith(label) for row in protocols[1:])
+    assert text.count(label) == 6, "in the list, under both tables of either dataset"
+    assert "MPJPE-n on wild and awild (embedded@1)" in text
     assert wild[0][2:] == ["MPJPE-5", "RE-5", "MPJPE-10", "RE-10", "MPJPE-25", "RE-25"]
     labels = [tuple(row[:2]) for row in wild[1:]]
     paper_rows = [("–", "–"), ("–", "✓"), ("✓ (5)", "–"), ("✓ (5)", "✓")]
@@ -203,6 +208,8 @@ def diagnostics() -> pd.DataFrame:
             "num_hypotheses": 10,
             "best_hypothesis": best,
             "oracle_mpjpe_mm": 50.0 + image,
+            "energy_n5_m2": 0.25 * image,
+            "energy_n10_m2": 0.125,
             "diversity_hidden_mm": None if image else 90.0,
         }
         for seed, bests in ((0, (1, 1, 1)), (1, (2, 3, 4)))
@@ -218,19 +225,28 @@ def test_diagnostics_are_means_and_the_dead_share_is_per_training() -> None:
     assert row["dead_share"] == pytest.approx((9 / 10 + 7 / 10) / 2)
 
 
+def test_energies_stand_by_rising_n() -> None:
+    table = diagnostics_section(diagnostics()).items[-1]
+    assert isinstance(table, Table)
+    assert table.header == ("data", "lambda_ri", "flow weight", "n = 5", "n = 10")
+    assert table.rows == (("wild", "1", "0", "0.2500", "0.1250"),)
+    assert "eq. 3" in table.caption
+
+
 def test_gains_are_ratios_to_n_1() -> None:
     summary = table2(per_image(images=5), {"profile": "smoke"}, samples=10)
     (table,) = sections.gain_section(summary).items
     assert isinstance(table, Table)
     rows = {row[:2]: row[2:] for row in table.rows}
-    assert rows["3DPW", "paper, Table 1"] == ("0.88", "0.85", "0.81")
+    assert rows["3DPW", "paper, Table 1"] == ("0.88", "0.85", "0.81", "19.2 %")
     at = {
         r["n"]: r["mpjpe_mm"]
         for r in summary["rows"]
         if (r["dataset"], r["lambda_ri"], r["flow_weight"]) == ("wild", 5.0, 1.0)
     }
-    expected = tuple(f"{at[n] / at[1]:.2f}" for n in (5, 10, 25))
-    assert rows["wild", "ours, reproj. ✓ (5) flow ✓"] == expected
+    expected = [f"{at[n] / at[1]:.2f}" for n in (5, 10, 25)]
+    gain = f"{100 - 100 * at[25] / at[1]:.1f} %"
+    assert rows["wild", "ours, reproj. ✓ (5) flow ✓"] == (*expected, gain)
 
 
 def test_markdown_columns_line_up_and_figures_are_relative(tmp_path: Path) -> None:

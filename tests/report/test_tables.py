@@ -97,8 +97,10 @@ def test_a_grid_holds_each_record_at_its_place(records: pd.DataFrame) -> None:
 def test_table2_json_has_the_promised_keys(records: pd.DataFrame) -> None:
     content = json.loads(json.dumps(table2(records, {"profile": "smoke"}, samples=100)))
     assert (content["profile"], content["seeds"]) == ("smoke", [0, 1])
-    row = {"dataset", "lambda_ri", "flow_weight", "n", "mpjpe_mm", "re_mm"}
+    row = {"dataset", "lambda_ri", "flow_weight", "n", "mpjpe_mm", "re_mm", "protocol"}
     assert all(set(r) == row for r in content["rows"])
+    assert {r["protocol"] for r in content["rows"]} == {"embedded@1"}
+    assert all(label.startswith("embedded@1: 14 of") for label in content["protocols"].values())
     effect = {"dataset", "effect", "n", "metric", "difference_mm", "low", "high"}
     assert all(set(e) == effect for e in (*content["effects"], *content["more_effects"]))
     assert {e["effect"] for e in content["effects"]} == {"reprojection", "flow"}
@@ -161,6 +163,18 @@ def test_incomplete_or_bad_records_are_named() -> None:
     spoilt.loc[4, "re_mm"] = np.inf
     with pytest.raises(UserError, match=r"image 'wild-001' .* not finite at n = 5"):
         check_per_image(spoilt)
+
+
+def test_numbers_of_two_protocols_do_not_share_a_table() -> None:
+    mixed = per_image(images=3)
+    mixed.loc[mixed["seed"] == 1, "protocol"] = "embedded@1+rigid"
+    with pytest.raises(UserError, match=r"'awild' was scored by several protocols \(embedded@1, e"):
+        check_per_image(mixed)
+
+
+def test_older_records_say_that_their_protocol_is_not_recorded() -> None:
+    content = table2(per_image(images=3).drop(columns="protocol"), {"profile": "smoke"}, 100)
+    assert content["protocols"] == {"wild": "not recorded", "awild": "not recorded"}
 
 
 def test_a_missing_or_damaged_file_is_named(tmp_path: Path) -> None:

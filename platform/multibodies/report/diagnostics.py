@@ -1,10 +1,12 @@
-"""What Table 2 does not show: oracle, dead hypotheses, effective number, consistency, diversity.
+"""What Table 2 does not show: oracle, dead hypotheses, effective number, consistency, diversity,
+quantisation energy.
 
 From the per-image diagnostics that scoring writes; means over images and seeds.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable, Mapping
 from typing import Any
 
@@ -13,9 +15,12 @@ import pandas as pd
 from multibodies.report.page import Section, Table
 from multibodies.report.records import CELL, datasets_of
 
-SHOWN = {  # column -> (heading, decimals)
+Columns = Mapping[str, tuple[str, int]]
+ENERGY = re.compile(r"energy_n\d+_m2$")
+SHOWN: Columns = {  # column -> (heading, decimals)
     "oracle_mpjpe_mm": ("oracle MPJPE mm", 1),
     "oracle_re_mm": ("oracle RE mm", 1),
+    "oracle_pve_mm": ("oracle PVE mm", 1),
     "dead_share": ("dead share", 2),
     "effective_number": ("effective number", 1),
     "consistency_px": ("consistency px", 2),
@@ -26,9 +31,9 @@ SHOWN = {  # column -> (heading, decimals)
 
 
 def summarise(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return one row per dataset, lambda_ri and flow weight with the means of SHOWN."""
+    """Return one row per dataset, lambda_ri and flow weight: means of SHOWN and of energies."""
     keys = ["dataset", *CELL]
-    found = [name for name in SHOWN if name in frame.columns]
+    found = [name for name in SHOWN if name in frame.columns] + energies(frame)
     means = frame.groupby(keys)[found].mean()
     if {"best_hypothesis", "num_hypotheses"} <= set(frame.columns):
         shares = frame.groupby([*keys, "seed"])[["best_hypothesis", "num_hypotheses"]].agg(
@@ -40,22 +45,43 @@ def summarise(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def diagnostics_section(frame: pd.DataFrame) -> Section:
-    """Return the table of `summarise`."""
+    """Return the tables of `summarise`: SHOWN, and the energies by n."""
     means = summarise(frame)
-    shown = [name for name in SHOWN if name in means.columns]
-    rows = tuple(
-        (dataset, f"{row['lambda_ri']:g}", f"{row['flow_weight']:g}", *_cells(row, shown))
-        for dataset in datasets_of(means)
-        for row in means[means["dataset"] == dataset].to_dict("records")
-    )
-    header = ("data", "lambda_ri", "flow weight", *(SHOWN[name][0] for name in shown))
+    shown = {name: SHOWN[name] for name in SHOWN if name in means.columns}
+    tables = [_table(means, shown)]
+    if by_n := {name: (f"n = {n_of(name)}", 4) for name in energies(means)}:
+        tables.append(_table(means, by_n, "quantisation energy (eq. 3), square metres"))
     text = (
         "Oracle: best of all M. Dead: hypotheses that are best for no image. Effective number: "
         "1 / sum of squared weights. Consistency: mean 2D error on visible joints. Diversity: "
         "mean distance to the mean hypothesis; a good model is diverse where joints are hidden."
     )
-    return Section("Diagnostics", (text, Table(header, rows, labels=3)))
+    return Section("Diagnostics", (text, *tables))
 
 
-def _cells(row: Mapping[Hashable, Any], names: list[str]) -> list[str]:
-    return ["–" if pd.isna(row[name]) else f"{row[name]:.{SHOWN[name][1]}f}" for name in names]
+def energies(frame: pd.DataFrame) -> list[str]:
+    """Return the columns `energy_n5_m2` by rising n."""
+    return sorted((name for name in map(str, frame.columns) if ENERGY.match(name)), key=n_of)
+
+
+def n_of(name: str) -> int:
+    """Return the n of an energy's column."""
+    return int(name.split("_")[1][1:])
+
+
+def _table(means: pd.DataFrame, columns: Columns, caption: str = "") -> Table:
+    """Lay columns out, a line per dataset and cell."""
+    rows = tuple(
+        (dataset, f"{row['lambda_ri']:g}", f"{row['flow_weight']:g}", *_cells(row, columns))
+        for dataset in datasets_of(means)
+        for row in means[means["dataset"] == dataset].to_dict("records")
+    )
+    header = ("data", "lambda_ri", "flow weight", *(heading for heading, _ in columns.values()))
+    return Table(header, rows, caption, labels=3)
+
+
+def _cells(row: Mapping[Hashable, Any], columns: Columns) -> list[str]:
+    return [
+        "–" if pd.isna(row[name]) else f"{row[name]:.{decimals}f}"
+        for name, (_, decimals) in columns.items()
+    ]

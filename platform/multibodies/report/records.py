@@ -1,7 +1,8 @@
-"""Per-image records: `dataset, image_id, seed, lambda_ri, flow_weight, n, mpjpe_mm, re_mm`.
+"""Per-image records: `dataset, image_id, seed, lambda_ri, flow_weight, n, mpjpe_mm, re_mm,
+protocol`.
 
 A row is one image of one cell at one n. Every cell of a dataset holds the same images: the
-statistics are paired.
+statistics are paired. A dataset has one protocol; older records do not name theirs.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ VALUES = tuple(f"{metric}_mm" for metric in METRICS)
 KEYS = ("dataset", "image_id", "seed", "lambda_ri", "flow_weight", "n")
 COLUMNS = (*KEYS, *VALUES)
 CELL = ["lambda_ri", "flow_weight"]
+PROTOCOL, UNRECORDED = "protocol", "not recorded"
 ORDER = ("lab", "wild", "alab", "awild")  # datasets in tables; others follow by name
 
 
@@ -40,12 +42,15 @@ def check_per_image(frame: pd.DataFrame, where: str = "per_image") -> pd.DataFra
         if column not in frame.columns:
             hint = nearest(column, map(str, frame.columns))
             raise UserError(f"{where}: no column '{column}'{hint}; score again")
-    frame = frame[list(COLUMNS)].sort_values(list(KEYS), ignore_index=True)
+    if PROTOCOL not in frame.columns:
+        frame = frame.assign(**{PROTOCOL: UNRECORDED})
+    frame = frame[[*COLUMNS, PROTOCOL]].sort_values(list(KEYS), ignore_index=True)
     if frame.empty:
         raise UserError(f"{where}: no records; score at least one image")
     _check_finite(frame, where)
     _check_unique(frame, where)
     _check_paired(frame, where)
+    _check_protocols(frame, where)
     return frame
 
 
@@ -54,6 +59,23 @@ def datasets_of(frame: pd.DataFrame) -> list[str]:
     names = {str(name) for name in frame["dataset"].unique()}
     known = [name for name in ORDER if name in names]
     return known + sorted(names - set(known))
+
+
+def protocols_of(frame: pd.DataFrame) -> dict[str, str]:
+    """Return the protocol's key of each dataset, in the order of tables."""
+    first = frame.groupby("dataset")[PROTOCOL].first()
+    return {name: str(first[name]) for name in datasets_of(frame)}
+
+
+def _check_protocols(frame: pd.DataFrame, where: str) -> None:
+    """Numbers of two protocols must not share a table."""
+    for dataset, part in frame.groupby("dataset"):
+        found = sorted(part[PROTOCOL].unique())
+        if len(found) > 1:
+            raise UserError(
+                f"{where}: dataset '{dataset}' was scored by several protocols "
+                f"({', '.join(found)}); score all of it by one"
+            )
 
 
 def _check_finite(frame: pd.DataFrame, where: str) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from multibodies import runs
+from multibodies.core import metrics
 from multibodies.data.shards import read_split
 from multibodies.report import figures
 from multibodies.report.comparison import of_training, write_comparison
@@ -94,6 +95,7 @@ def log_cell(run: RunLog, cell: Cell, frame: pd.DataFrame, details: pd.DataFrame
     run.params(config.model_dump(mode="json"))
     mine = _of_cell(frame, cell)
     means = mine.groupby(["dataset", "n"], as_index=False)[["mpjpe_mm", "re_mm"]].mean()
+    run.metrics(gains(means))
     run.scores([{str(k): v for k, v in row.items()} for row in means.to_dict("records")])
     for dataset, rows in _of_cell(details, cell).groupby("dataset"):
         numbers = rows.select_dtypes("number").drop(columns=[*KEYS, "best_hypothesis"])
@@ -101,6 +103,18 @@ def log_cell(run: RunLog, cell: Cell, frame: pd.DataFrame, details: pd.DataFrame
         winners = rows["best_hypothesis"].nunique() / float(rows["num_hypotheses"].iloc[0])
         values[f"set_dead_share_{dataset}"] = 1 - winners
         run.metrics({name: value for name, value in values.items() if isfinite(value)})
+
+
+def gains(means: pd.DataFrame) -> dict[str, float]:
+    """Return the percent gained in MPJPE from n = 1 to the largest n, per dataset."""
+    found = {}
+    for dataset, rows in means.groupby("dataset"):
+        at = dict(zip(rows["n"].tolist(), rows["mpjpe_mm"].tolist(), strict=True))
+        if 1 in at and max(at) > 1:
+            last = max(at)
+            name = f"gain_percent_n{last:02d}_{dataset}"
+            found[name] = metrics.improvement(at[1], at[last])
+    return found
 
 
 def _of_cell(frame: pd.DataFrame, cell: Cell) -> pd.DataFrame:

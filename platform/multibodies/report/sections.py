@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from multibodies.core import metrics
 from multibodies.report import paper
 from multibodies.report.page import Section, Table
 from multibodies.report.tables import PAPER_WEIGHTS
@@ -27,7 +28,8 @@ def data_section(summary: Summary) -> Section:
     seeds = " ".join(str(seed) for seed in summary["seeds"])
     counts = f"Profile '{summary['profile']}'; images: {images}; seeds: {seeds}."
     note = DATA.get(summary["profile"])
-    return Section("Data", (counts, note) if note else (counts,))
+    table = Table(("data", "protocol"), tuple(summary["protocols"].items()), labels=2)
+    return Section("Data", (counts, note, table) if note else (counts, table))
 
 
 def result_section(summary: Summary, dataset: str) -> Section:
@@ -43,6 +45,7 @@ def result_section(summary: Summary, dataset: str) -> Section:
     note = "mode reproj.: eq. 5 with its weight; flow weight: K-means weights p^alpha, eq. 2 is 1."
     if any(cell[1] not in PAPER_WEIGHTS for cell in cells):
         note += " Rows marked 'ours' are not in the paper: alpha was chosen on val."
+    note += f" mm, {summary['protocols'][dataset]}."
     title = f"{dataset}: {summary['images'][dataset]} images, {len(summary['seeds'])} seed(s)"
     return Section(title, (Table(header, tuple(body), note, labels=2),))
 
@@ -53,7 +56,10 @@ def effect_section(summary: Summary, dataset: str) -> Section:
     found = [r for key in ("effects", "more_effects") for r in summary[key]]
     mine = [record for record in found if record["dataset"] == dataset]
     header = ("effect", "metric", *(f"n = {n}" for n in ns))
-    caption = "difference in mm [95 % interval over images]; negative helps"
+    caption = (
+        "difference in mm [95 % interval over images]; negative helps; "
+        f"{summary['protocols'][dataset]}"
+    )
     table = Table(header, tuple(_effect_rows(mine, ns, _interval)), caption, labels=2)
     seeds = Table(header, tuple(_seed_rows(summary, dataset, ns)), "each seed alone", labels=2)
     defined = summary["definitions"]
@@ -62,9 +68,10 @@ def effect_section(summary: Summary, dataset: str) -> Section:
 
 
 def gain_section(summary: Summary) -> Section:
-    """Return MPJPE-n relative to MPJPE-1 of the full method, beside the paper's and the README's.
+    """Return MPJPE-n relative to MPJPE-1 of the full method, and the percent gained from n = 1 to
+    25 (MEGA's measure), beside the paper's and the README's.
 
-    The ratio has no unit, so that different data can stand in one table.
+    Neither has a unit, so that different data can stand in one table.
     """
     ns = paper.TABLE2_N
     rows = []
@@ -73,11 +80,12 @@ def gain_section(summary: Summary) -> Section:
             at = {r["n"]: r["mpjpe_mm"] for r in _of_cell(summary["rows"], dataset, cell)}
             if {1, *ns} <= at.keys():
                 name = " ".join(("ours, reproj.", _marks(*cell)[0], "flow", _marks(*cell)[1]))
-                rows.append((dataset, name, *(f"{at[n] / at[1]:.2f}" for n in ns)))
+                rows.append((dataset, name, *_gains(at[1], [at[n] for n in ns])))
     for name, source, values in _published():
         first, *others = (mpjpe for mpjpe, _ in values)
-        rows.append((name, source, *(f"{value / first:.2f}" for value in others)))
-    table = Table(("data", "source", *(f"n = {n}" for n in ns)), tuple(rows), labels=2)
+        rows.append((name, source, *_gains(first, others)))
+    header = ("data", "source", *(f"n = {n}" for n in ns), f"gain at {ns[-1]}")
+    table = Table(header, tuple(rows), labels=2)
     return Section("MPJPE-n over MPJPE-1", (table,))
 
 
@@ -131,6 +139,11 @@ def flat_pairs(tree: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str
 def several(summary: Summary) -> tuple[int, ...]:
     """Return the n > 1 of the rows; the paper's table has no n = 1, the JSON and curves have."""
     return tuple(sorted({row["n"] for row in summary["rows"] if row["n"] > 1}))
+
+
+def _gains(first: float, others: Sequence[float]) -> list[str]:
+    ratios = [f"{value / first:.2f}" for value in others]
+    return [*ratios, f"{metrics.improvement(first, others[-1]):.1f} %"]
 
 
 def _columns(ns: Sequence[int]) -> list[str]:

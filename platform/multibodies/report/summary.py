@@ -18,6 +18,7 @@ from multibodies.report.html import html
 from multibodies.report.markdown import markdown, terminal
 from multibodies.report.page import Figure, Page, Section
 from multibodies.report.records import read_per_image
+from multibodies.report.slices import slice_rows, slice_section
 from multibodies.report.tables import table2
 from multibodies.runs import read_record
 
@@ -43,9 +44,12 @@ def write_report(
     """
     run_dir = Path(run_dir)
     per_image = read_per_image(run_dir / PER_IMAGE)
+    details = _diagnostics(run_dir)
     summary = {**table2(per_image, provenance, samples), "figures": _listed(extra, run_dir)}
+    if details is not None and "occlusion" in details.columns:
+        summary["slices"] = slice_rows(per_image, details)
     drawn = _draw(run_dir / FIGURES, grids(per_image), summary, samples)
-    page = table2_page(summary, [*drawn, *extra], _diagnostics(run_dir))
+    page = table2_page(summary, [*drawn, *extra], details)
     write_page(run_dir, page)
     text = json.dumps(summary, indent=1, allow_nan=False, default=str)
     write_bytes(run_dir / f"{STEM}.json", text.encode())
@@ -86,6 +90,7 @@ def table2_page(
         sections.data_section(summary),
         *(sections.result_section(summary, name) for name in names),
         *(sections.effect_section(summary, name) for name in names),
+        *([slice_section(summary["slices"])] if "slices" in summary else []),
         Section("Figures", tuple(drawn)),
         *([diagnostics_section(diagnostics)] if diagnostics is not None else []),
         sections.gain_section(summary),
@@ -117,9 +122,12 @@ def _draw(
     folder: Path, dense: Sequence[Grid], summary: Mapping[str, Any], samples: int
 ) -> list[Figure]:
     datasets = " and ".join(grid.dataset for grid in dense)
+    keys = " and ".join(dict.fromkeys(row["protocol"] for row in summary["rows"]))
     curves = figures.save(figures.mpjpe_curves(dense, samples), folder / "mpjpe_n.png")
-    drawn = [Figure(curves, f"MPJPE-n on {datasets}; bars: 95 % interval of the mean over images")]
+    caption = f"MPJPE-n on {datasets} ({keys}); bars: 95 % interval of the mean over images"
+    drawn = [Figure(curves, caption)]
     if summary["effects"]:
         forest = figures.save(figures.effects_forest(summary["effects"]), folder / "effects.png")
-        drawn.append(Figure(forest, "Effects with paired 95 % intervals; left of 0 helps"))
+        caption = f"Effects with paired 95 % intervals ({keys}); left of 0 helps"
+        drawn.append(Figure(forest, caption))
     return drawn

@@ -7,9 +7,17 @@ from typing import Any
 
 import pandas as pd
 
+from multibodies.protocols import label_of
 from multibodies.report.effects import MAIN, effects, effects_per_seed
 from multibodies.report.grid import grids
-from multibodies.report.records import KEYS, VALUES, check_per_image, datasets_of
+from multibodies.report.records import (
+    KEYS,
+    PROTOCOL,
+    VALUES,
+    check_per_image,
+    datasets_of,
+    protocols_of,
+)
 
 ROW_KEYS = ["dataset", "lambda_ri", "flow_weight", "n"]
 PAPER_WEIGHTS = (0.0, 1.0)
@@ -22,8 +30,11 @@ DEFINITIONS = {
 
 
 def table_rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return the mean errors in mm over images and seeds: one dict per dataset, cell and n."""
+    """Return the mean errors in mm over images and seeds, and their protocol: one dict per
+    dataset, cell and n.
+    """
     means = frame.groupby(ROW_KEYS, as_index=False)[list(VALUES)].mean()
+    means[PROTOCOL] = means["dataset"].map(protocols_of(frame))
     rank = {name: index for index, name in enumerate(datasets_of(frame))}
     rows = [_plain(row) for row in means.to_dict("records")]
     return sorted(rows, key=lambda row: (rank[row["dataset"]], *(row[k] for k in ROW_KEYS[1:])))
@@ -46,6 +57,7 @@ def table2(
     return {
         "profile": provenance["profile"],
         "seeds": sorted(int(seed) for seed in frame["seed"].unique()),
+        "protocols": {name: label_of(key) for name, key in protocols_of(frame).items()},
         "rows": table_rows(frame),
         "effects": named,
         "more_effects": [record for record in found if record["effect"] not in MAIN],
@@ -64,6 +76,6 @@ def _our_weights(frame: pd.DataFrame) -> list[float]:
 
 
 def _plain(row: Mapping[Any, Any]) -> dict[str, Any]:
-    types = {"dataset": str, "n": int}
-    names = [*(key for key in KEYS if key in ROW_KEYS), *VALUES]
+    types = {"dataset": str, "n": int, PROTOCOL: str}
+    names = [*(key for key in KEYS if key in ROW_KEYS), *VALUES, PROTOCOL]
     return {name: types.get(name, float)(row[name]) for name in names}

@@ -207,6 +207,12 @@ def _check_table(table: str, key: str) -> None:
             f"[score] {key}: only evaluation.* settings act on stored hypotheses "
             "(n and splits go under [evaluation]: all are scored at once)"
         )
+    if table == "score" and key != FLOW_WEIGHT:
+        raise UserError(
+            f"[score] {key}: a sweep's table tells its cells apart by seed, lambda_ri and flow "
+            "weight; give it one value under [evaluation], and score the finished run again by "
+            f"`multibodies score RUN --set {key}=...`"
+        )
     if table == "train" and section not in TRAIN_SECTIONS and key not in TRAIN_MODEL:
         hint = "move it to [score]" if section == "evaluation" else "give it one value under [set]"
         raise UserError(

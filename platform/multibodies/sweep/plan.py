@@ -15,6 +15,7 @@ from typing import Any
 
 from multibodies.config import Config, fingerprint
 from multibodies.errors import UserError
+from multibodies.protocols import protocol_of
 from multibodies.sweep.files import FLOW_WEIGHT, SEED_KEY, Axes, Sweep
 
 
@@ -123,8 +124,13 @@ class Plan:
 
 
 def expand(sweep: Sweep) -> Plan:
-    """Expand a sweep into a plan. Raises UserError when two cells would share an id."""
+    """Expand a sweep into a plan.
+
+    Raises UserError when two cells would share an id, and on a protocol that does not exist.
+    """
     base = sweep.config()
+    for split in (*sweep.choose_on, *base.evaluation.splits):
+        protocol_of(base.evaluation, split.partition("-")[0])
     fits = _grid(sweep.train)
     cached = any(sweep.config(fit).model.caches_features for fit in fits)
     shared = _shared(sweep, base, cached)
