@@ -174,7 +174,10 @@ def test_numbers_of_two_protocols_do_not_share_a_table() -> None:
 
 def test_older_records_say_that_their_protocol_is_not_recorded() -> None:
     content = table2(per_image(images=3).drop(columns="protocol"), {"profile": "smoke"}, 100)
-    assert content["protocols"] == {"wild": "not recorded", "awild": "not recorded"}
+    assert content["protocols"] == {
+        "wild": "protocol not recorded",
+        "awild": "protocol not recorded",
+    }
 
 
 def test_a_missing_or_damaged_file_is_named(tmp_path: Path) -> None:

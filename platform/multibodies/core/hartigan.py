@@ -31,7 +31,8 @@ class Problems(NamedTuple):
 
     def of(self, who: Tensor) -> Problems:
         """Return the problems who [Q]."""
-        return Problems(self.gram, self.image[who], self.weights[who], self.radius[who])
+        image, weights, radius = (part.index_select(0, who) for part in self[1:])
+        return Problems(self.gram, image, weights, radius)
 
 
 class State(NamedTuple):
@@ -45,7 +46,7 @@ class State(NamedTuple):
 
     def of(self, who: Tensor) -> State:
         """Return a copy for the problems who [Q]."""
-        return State(*(tensor[who] for tensor in self))
+        return State(*(tensor.index_select(0, who) for tensor in self))
 
 
 def make_problems(points: Tensor, weights: Tensor, restarts: int) -> Problems:
@@ -114,11 +115,13 @@ def describe(problems: Problems, label: Tensor, n: int) -> State:
 
 def _additions(problems: Problems, state: State, who: Tensor, cluster: Tensor) -> Tensor:
     """W / (W + w_m) |x_m - c|^2 [Q, M] of a cluster [Q] of problems who [Q]; inf for members."""
-    mass = state.mass[who, cluster][:, None]
-    square = state.square[who, cluster][:, None] / mass**2
-    distance = state.cross[who, cluster] * (-2 / mass) + square + problems.radius[who]
-    added = distance * (mass / (mass + problems.weights[who]))
-    return added.masked_fill_(state.label[who] == cluster[:, None], torch.inf)
+    row = who * state.mass.shape[1] + cluster  # whole rows of flat tables are copied fastest
+    mass = state.mass.flatten()[row][:, None]
+    square = state.square.flatten()[row][:, None] / mass**2
+    cross = state.cross.flatten(0, 1).index_select(0, row)
+    distance = cross * (-2 / mass) + square + problems.radius.index_select(0, who)
+    added = distance * (mass / (mass + problems.weights.index_select(0, who)))
+    return added.masked_fill_(state.label.index_select(0, who) == cluster[:, None], torch.inf)
 
 
 def _removals(problems: Problems, state: State) -> Tensor:
@@ -134,7 +137,8 @@ def _removals(problems: Problems, state: State) -> Tensor:
 def _move(problems: Problems, state: State, who: Tensor, point: Tensor, target: Tensor) -> None:
     """Move one point [Q] of each problem who [Q] to the cluster target [Q], in place."""
     source, weight = state.label[who, point], problems.weights[who, point]
-    row = weight[:, None] * problems.gram[problems.image[who], point]
+    gram = problems.image[who] * problems.gram.shape[1] + point
+    row = weight[:, None] * problems.gram.flatten(0, 1).index_select(0, gram)
     own = weight * row.gather(1, point[:, None])[:, 0]
     for cluster, sign in ((source, -1), (target, 1)):
         state.square[who, cluster] += 2 * sign * weight * state.cross[who, cluster, point] + own
@@ -146,9 +150,10 @@ def _move(problems: Problems, state: State, who: Tensor, point: Tensor, target: 
 
 def _best_moves(problems: Problems, state: State, added: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return the largest fall of the energy by one move [P], its point [P] and its target [P]."""
-    least, target = added.min(1)
-    fall, point = (problems.weights * (_removals(problems, state) - least)).max(1)
-    return fall, point, target.gather(1, point[:, None])[:, 0]
+    falls = problems.weights * (_removals(problems, state) - added.amin(1))
+    fall, point = falls.max(1)
+    to = added.gather(2, point[:, None, None].expand(-1, added.shape[1], 1))[..., 0]
+    return fall, point, to.argmin(1)
 
 
 def hartigan(problems: Problems, label: Tensor, n: int, moves: int) -> tuple[Tensor, Tensor]:

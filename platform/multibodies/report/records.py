@@ -20,7 +20,7 @@ VALUES = tuple(f"{metric}_mm" for metric in METRICS)
 KEYS = ("dataset", "image_id", "seed", "lambda_ri", "flow_weight", "n")
 COLUMNS = (*KEYS, *VALUES)
 CELL = ["lambda_ri", "flow_weight"]
-PROTOCOL, UNRECORDED = "protocol", "not recorded"
+PROTOCOL, UNRECORDED = "protocol", "protocol not recorded"
 ORDER = ("lab", "wild", "alab", "awild")  # datasets in tables; others follow by name
 
 
