@@ -206,3 +206,14 @@ def test_unequal_shapes_are_refused_not_broadcast() -> None:
         metrics.consistency(torch.zeros(2, 5, 24, 2), torch.zeros(1, 24, 3))
     with pytest.raises(ValueError, match="need joints"):
         metrics.diversity(torch.zeros(2, 5, 24, 3), torch.ones(2, 5))
+
+
+def test_rigid_alignment_undoes_a_rigid_motion_and_not_a_scale() -> None:
+    wanted = rand(4, 14, 3)
+    pred = rigid(wanted)
+    assert float(metrics.rigid_error(pred, wanted).max()) < 1e-12
+    larger = metrics.rigid_error(1.2 * pred, wanted)
+    centred = (wanted - wanted.mean(1, keepdim=True)).numpy()
+    expected = 0.2 * np.linalg.norm(centred, axis=2).mean(1)  # what scale alone leaves
+    np.testing.assert_allclose(larger.numpy(), expected, rtol=1e-9)
+    assert float(metrics.reconstruction_error(1.2 * pred, wanted).max()) < 1e-12
