@@ -18,15 +18,12 @@ from torch import Tensor
 
 from multibodies.config import EvaluationConfig
 from multibodies.core import metrics
-from multibodies.core.body import JointBody, load_body
-from multibodies.core.joints import H36M_TO_J14
 from multibodies.core.quantizer import hypothesis_weights
-from multibodies.core.rotations import axis_angle_to_matrix, rotation_6d_to_matrix
-from multibodies.core.vertices import vertex_errors
 from multibodies.hypotheses import StoredHypotheses
-from multibodies.outputs import FEATURES, REPRESENTATIVES, Outputs, double, j24, make_outputs
-from multibodies.protocols import Protocol, protocol_of
-from multibodies.truth import Truth, align, centred_joints, check_n
+from multibodies.outputs import REPRESENTATIVES, Outputs, make_outputs
+from multibodies.protocols import protocol_of
+from multibodies.seen import Seen
+from multibodies.truth import Truth, align, check_n
 
 Columns = dict[str, Any]
 
@@ -64,7 +61,7 @@ def score_hypotheses(
     """
     check_n(evaluation.n, stored.num_hypotheses, where)
     protocol = protocol_of(evaluation, truth.dataset)
-    seen = _Seen.of(align(stored, truth, where), truth, evaluation, protocol, body)
+    seen = Seen.of(align(stored, truth, where), truth, evaluation, protocol, body)
     fixed = _oracle(seen, evaluation) | _spread(seen, truth)
     records: list[Columns] = []
     diagnostics: list[Columns] = []
@@ -84,73 +81,8 @@ def score_hypotheses(
     return Scores(_table(records), _table(diagnostics))
 
 
-class _Seen(NamedTuple):
-    """The stored hypotheses as scoring sees them, float64, and the truth beside them.
-
-    features [B, M, D] are what K-means sees, joints24 about the mid-hip; joints [B, M, K, 3] and
-    wanted [B, K, 3] are the protocol's; vertices [B, M] per-vertex errors, or None.
-    """
-
-    features: Tensor
-    joints24: Tensor
-    joints: Tensor
-    wanted: Tensor
-    points: Tensor
-    log_density: Tensor
-    vertices: Tensor | None
-
-    @classmethod
-    def of(
-        cls,
-        stored: StoredHypotheses,
-        truth: Truth,
-        evaluation: EvaluationConfig,
-        protocol: Protocol,
-        body: str | None,
-    ) -> _Seen:
-        return cls(
-            FEATURES[evaluation.features](stored).flatten(2),
-            j24(stored),
-            _evaluated(stored, protocol, body),
-            truth.joints(protocol.joints, protocol.truth_root),
-            double(stored.keypoints_2d_pred),
-            double(stored.log_density),
-            _vertices(stored, truth, protocol, body) if evaluation.pve else None,
-        )
-
-
-def _evaluated(stored: StoredHypotheses, protocol: Protocol, body: str | None) -> Tensor:
-    """Return the protocol's joints [B, M, K, 3]: the stored 14, or others posed anew."""
-    if (protocol.joints, protocol.root) == (H36M_TO_J14, (0,)):
-        return double(stored.joints_h36m14)
-    rotations, beta = _parameters(stored)
-    posing = JointBody(load_body(body), ("h36m17",))
-    with torch.inference_mode():
-        posed = posing(rotations.flatten(0, 1), beta.flatten(0, 1))["h36m17"].double()
-    return centred_joints(posed.unflatten(0, beta.shape[:2]), protocol.joints, protocol.root)
-
-
-def _vertices(
-    stored: StoredHypotheses, truth: Truth, protocol: Protocol, body: str | None
-) -> Tensor:
-    """Per-vertex error of every hypothesis [B, M]. Raises ValueError without a true mesh."""
-    if truth.theta is None or truth.beta is None:
-        raise ValueError("PVE needs the columns theta and beta (truth.MESH_COLUMNS)")
-    true = axis_angle_to_matrix(truth.theta), truth.beta
-    roots = protocol.root, protocol.truth_root
-    return vertex_errors(load_body(body), _parameters(stored), true, *roots).double()
-
-
-def _parameters(stored: StoredHypotheses) -> tuple[Tensor, Tensor]:
-    """Rotations [B, M, 24, 3, 3] and beta [B, M, 10]."""
-    return (
-        rotation_6d_to_matrix(torch.from_numpy(stored.rotation_6d)),
-        torch.from_numpy(stored.beta),
-    )
-
-
 def _errors(
-    seen: _Seen, outputs: Outputs, truth: Truth, evaluation: EvaluationConfig
+    seen: Seen, outputs: Outputs, truth: Truth, evaluation: EvaluationConfig
 ) -> dict[str, Tensor]:
     """Return MPJPE-n, RE-n and perhaps PVE-n, metres [B], of the n outputs under the selection.
 
@@ -188,7 +120,7 @@ def _ordered(errors: dict[str, Tensor], label: Columns) -> Columns:
     return {**always, **label, **columns}
 
 
-def _oracle(seen: _Seen, evaluation: EvaluationConfig) -> Columns:
+def _oracle(seen: Seen, evaluation: EvaluationConfig) -> Columns:
     """The best of all M hypotheses, whatever their weights, and which one it is (for the share of
     dead ones).
     """
@@ -205,7 +137,7 @@ def _oracle(seen: _Seen, evaluation: EvaluationConfig) -> Columns:
     }
 
 
-def _spread(bodies: _Seen, truth: Truth) -> Columns:
+def _spread(bodies: Seen, truth: Truth) -> Columns:
     """Consistency on visible joints, diversity on visible, hidden and all; null where there is no
     such joint.
     """

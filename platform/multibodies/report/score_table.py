@@ -15,6 +15,7 @@ from multibodies.report.markdown import markdown
 from multibodies.report.page import Page, Section, Table
 
 NAMES = {"mpjpe_mm": "MPJPE", "re_mm": "RE", "pve_mm": "PVE"}
+NOTES = {"pve_mm": ", of the medoids' meshes (a mean of hypotheses has none), not aligned"}
 KEYS = ["split", "dataset", "protocol", "lambda_ri", "flow_weight", "n"]
 STEM = "score"
 Row = dict[str, Any]
@@ -76,7 +77,7 @@ def _section(rows: Sequence[Row], protocol: str) -> Section:
                 (*(f"{part:g}" for part in cell), *(_cell(at[*cell, n], metric) for n in ns))
                 for cell in cells
             ),
-            f"{name} in mm [95 % interval over images]; {protocol}",
+            f"{name} in mm{NOTES.get(metric, '')} [95 % interval over images]; {protocol}",
             labels=2,
         )
         for metric, name in NAMES.items()
