@@ -17,7 +17,8 @@ from multibodies import cli
 from multibodies.config import load_config
 from multibodies.evaluation import infer_tasks, score_tasks
 from multibodies.report.bootstrap import paired_bootstrap
-from multibodies.report.score_table import score_rows
+from multibodies.report.page import Table
+from multibodies.report.score_table import score_page, score_rows
 from multibodies.runs import write_record
 from multibodies.sweep import check_recipe, expand, load_sweep, smoke_variant
 
@@ -64,7 +65,7 @@ def test_a_sweeps_folder_brings_all_it_needs(run: Path, tmp_path: Path, capsys: 
     keys = ["split", "seed", "flow_weight", "n"]
     assert len(frame) == 7 * len(CELLS) * 2 * 3
     assert set(frame.groupby(keys).size()) == {5, 2}
-    assert list(frame.columns)[-2:] == ["protocol", "split"]
+    assert list(frame.columns)[-3:] == ["protocol", "split", "training"]
     config = load_config(
         "smoke",
         {"evaluation.n": [1, 2, 4], "evaluation.restarts": 4, "stage2.seed": 1, "loss.ri": 0.0},
@@ -79,7 +80,9 @@ def test_a_sweeps_folder_brings_all_it_needs(run: Path, tmp_path: Path, capsys: 
     )
     tasks[0].run()
     expected = pq.ParquetFile(tasks[0].part("records")).read().to_pandas()
-    mine = frame[(frame["split"] == "wild-test") & (frame["seed"] == 1)].drop(columns="split")
+    mine = frame[(frame["split"] == "wild-test") & (frame["seed"] == 1)].drop(
+        columns=["split", "training"]
+    )
     pd.testing.assert_frame_equal(mine.reset_index(drop=True), expected)
     text = capsys.readouterr().out
     assert "wild-val (val: settings may be chosen here): 5 images, 2 seed(s)" in text
@@ -164,6 +167,7 @@ def test_rows_are_bootstrapped_over_images_with_seeds_averaged() -> None:
     frame = pd.DataFrame(
         [
             {"split": "wild-val", "dataset": "wild", "protocol": "embedded@1", "seed": seed}
+            | {"training": f"seed{seed}-ri0.1"}
             | {"lambda_ri": 0.1, "flow_weight": 0.5, "n": 5, "image_id": f"i{i}"}
             | {"mpjpe_mm": errors[seed, i], "re_mm": 2 * errors[seed, i]}
             for seed in range(2)
@@ -171,10 +175,30 @@ def test_rows_are_bootstrapped_over_images_with_seeds_averaged() -> None:
         ]
     )
     (row,) = score_rows(frame, samples=200)
+    assert row["variant"] == "ri0.1"
     expected = paired_bootstrap(errors.mean(0)[:, None], 200)
     assert row["mpjpe_mm"] == pytest.approx(errors.mean())
     assert row["mpjpe_mm_low"] == pytest.approx(expected.low[0])
     assert row["re_mm_high"] == pytest.approx(2 * expected.high[0])
+
+
+def test_trainings_that_differ_in_other_settings_are_not_averaged() -> None:
+    rows = [
+        {"split": "wild-val", "dataset": "wild", "protocol": "embedded@1", "seed": 0, "n": 1}
+        | {"training": f"seed0-head{head}", "lambda_ri": 1.0, "flow_weight": 0.0}
+        | {"image_id": f"i{i}", "mpjpe_mm": error + i, "re_mm": error}
+        for head, error in (("layer5", 50.0), ("stacked", 70.0))
+        for i in range(3)
+    ]
+    found = score_rows(pd.DataFrame(rows), samples=100)
+    assert {row["variant"]: row["mpjpe_mm"] for row in found} == {
+        "headlayer5": pytest.approx(51.0),
+        "headstacked": pytest.approx(71.0),
+    }
+    (section,) = score_page(found, {"wild-val": "label"}).sections
+    table = section.items[0]
+    assert isinstance(table, Table)
+    assert [row[:3] for row in table.rows] == [("headlayer5", "1", "0"), ("headstacked", "1", "0")]
 
 
 def test_scoring_stored_hypotheses_imports_no_ray(run: Path, tmp_path: Path) -> None:

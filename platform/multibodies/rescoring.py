@@ -121,19 +121,17 @@ def tasks_of(
 def score_here(tasks: Sequence[ScoreTask], out: Path) -> pa.Table:
     """Run what is not done, write per_image.parquet and diagnostics.parquet, return the records.
 
-    Both have a column more than a sweep's, `split`, so that val and test may stand in one file.
+    Both have two columns more than a sweep's: `split`, so that val and test may stand in one file,
+    and `training`.
     """
     todo = [task for task in tasks if not task.done]
     with Progress(sum(task.rows for task in todo), "score", unit="rows") as bar:
         for task in todo:
             task.run()
             bar.advance(task.rows)
-    splits = [task.path.partition("/")[0] for task in tasks]
-    parts = [collect_scores([task]) for task in tasks]
+    parts = [(collect_scores([task]), _names(task, out)) for task in tasks]
     records, details = (
-        pa.concat_tables(
-            [_labelled(getattr(p, kind), split) for p, split in zip(parts, splits, strict=True)]
-        )
+        pa.concat_tables([_labelled(getattr(scores, kind), names) for scores, names in parts])
         for kind in KINDS
     )
     write_table(out / "per_image.parquet", records)
@@ -164,5 +162,13 @@ def _size(source: Source) -> dict[str, Any]:
     return {"stage2.num_hypotheses": source.num_hypotheses}
 
 
-def _labelled(table: pa.Table, split: str) -> pa.Table:
-    return table.append_column("split", pa.array([split] * table.num_rows))
+def _names(task: ScoreTask, out: Path) -> dict[str, str]:
+    """Return the split and the training of a task, which its place among the parts tells."""
+    *training, split, _ = Path(task.out).relative_to((out / PARTS).resolve()).parts
+    return {"split": split, "training": "/".join(training)}
+
+
+def _labelled(table: pa.Table, names: Mapping[str, str]) -> pa.Table:
+    for name, value in names.items():
+        table = table.append_column(name, pa.array([value] * table.num_rows))
+    return table

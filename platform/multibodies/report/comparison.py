@@ -14,6 +14,7 @@ from typing import Any
 import pandas as pd
 
 from multibodies.files import write_bytes
+from multibodies.protocols import label_of
 from multibodies.report.page import Figure, Page, Section, Table
 from multibodies.report.records import VALUES, check_per_image, datasets_of
 from multibodies.report.sections import provenance_section
@@ -53,7 +54,7 @@ def comparison_rows(plan: Plan, run_dir: Path) -> list[Record]:
     for _, part in frame.groupby(["dataset", "axes", "flow_weight", "n"]):
         first = part.iloc[0]
         seeds = part.groupby("seed")[list(VALUES)].mean()
-        row = {"dataset": first["dataset"], "axes": first["axes"]}
+        row = {name: first[name] for name in ("dataset", "protocol", "axes")}
         cell = {"flow_weight": float(first["flow_weight"]), "n": int(first["n"])}
         means = {name: float(part[name].mean()) for name in VALUES}
         by_seed = {f"{name}_by_seed": [float(x) for x in seeds[name]] for name in VALUES}
@@ -83,7 +84,7 @@ def _section(rows: Sequence[Record], dataset: str) -> Section:
         line = lines.setdefault((row["axes"], f"{row['flow_weight']:g}"), [])
         line += [_cell(row, name) for name in VALUES]
     body = tuple((*labels, *cells) for labels, cells in lines.items())
-    caption = "mm, mean over images and seeds [each seed]"
+    caption = f"mm, mean over images and seeds [each seed]; {label_of(mine[0]['protocol'])}"
     return Section(dataset, (Table(header, body, caption, labels=2),))
 
 

@@ -16,15 +16,19 @@ from multibodies.report.page import Page, Section, Table
 
 NAMES = {"mpjpe_mm": "MPJPE", "re_mm": "RE", "pve_mm": "PVE"}
 NOTES = {"pve_mm": ", of the medoids' meshes (a mean of hypotheses has none), not aligned"}
-KEYS = ["split", "dataset", "protocol", "lambda_ri", "flow_weight", "n"]
+KEYS = ["split", "dataset", "protocol", "variant", "lambda_ri", "flow_weight", "n"]
 STEM = "score"
+SEED = r"^seed\d+-?"  # a sweep's trainings are named `seed0-ri0.1`
 Row = dict[str, Any]
 
 
 def score_rows(frame: pd.DataFrame, samples: int) -> list[Row]:
-    """Return one row per split, training weight, flow weight and n: each metric's mean in mm with
-    the ends of its 95 % interval over images (seeds averaged first), images and seeds.
+    """Return one row per split, variant, flow weight and n: each metric's mean in mm with
+    the ends of its 95 % interval over images (seeds averaged first), images and seeds. A variant is
+    a training's name without its seed.
     """
+    variants = frame["training"].str.replace(SEED, "", regex=True)
+    frame = frame.assign(variant=variants.where(variants != "", "all"))
     metrics = [name for name in NAMES if name in frame.columns]
     rows = []
     for names, cell in frame.groupby(KEYS):
@@ -59,7 +63,7 @@ def write_scores(
 
 def _named(names: object) -> Row:
     assert isinstance(names, tuple)
-    kinds = (str, str, str, float, float, int)
+    kinds = (str, str, str, str, float, float, int)
     return {key: kind(name) for key, kind, name in zip(KEYS, kinds, names, strict=True)}
 
 
@@ -67,24 +71,29 @@ def _section(rows: Sequence[Row], protocol: str) -> Section:
     """Tables of one split, a metric each: flow weights down, n across."""
     first = rows[0]
     ns = sorted({row["n"] for row in rows})
-    cells = sorted({(row["lambda_ri"], row["flow_weight"]) for row in rows})
-    at = {(row["lambda_ri"], row["flow_weight"], row["n"]): row for row in rows}
+    at = {(*_cell_of(row), row["n"]): row for row in rows}
+    cells = sorted({_cell_of(row) for row in rows})
     role = "val: settings may be chosen here" if _is_val(first["split"]) else "choose nothing here"
     tables = [
         Table(
-            ("lambda_ri", "flow weight", *(f"{name}-{n}" for n in ns)),
-            tuple(
-                (*(f"{part:g}" for part in cell), *(_cell(at[*cell, n], metric) for n in ns))
-                for cell in cells
-            ),
-            f"{name} in mm{NOTES.get(metric, '')} [95 % interval over images]; {protocol}",
-            labels=2,
+            ("training", "lambda_ri", "flow weight", *(f"{heading}-{n}" for n in ns)),
+            tuple((*_labels(cell), *(_cell(at[*cell, n], metric) for n in ns)) for cell in cells),
+            f"{heading} in mm{NOTES.get(metric, '')} [95 % interval over images]; {protocol}",
+            labels=3,
         )
-        for metric, name in NAMES.items()
+        for metric, heading in NAMES.items()
         if metric in first
     ]
     counts = f"{first['images']} images, {first['seeds']} seed(s)"
     return Section(f"{first['split']} ({role}): {counts}", tuple(tables))
+
+
+def _cell_of(row: Row) -> tuple[str, float, float]:
+    return row["variant"], row["lambda_ri"], row["flow_weight"]
+
+
+def _labels(cell: tuple[str, float, float]) -> tuple[str, ...]:
+    return cell[0], f"{cell[1]:g}", f"{cell[2]:g}"
 
 
 def _is_val(split: str) -> bool:
