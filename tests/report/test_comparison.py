@@ -20,7 +20,8 @@ WORSE = {0: 0.0, 8: 2.0, 32: 1.0}  # mm
 
 @pytest.fixture
 def plan(tmp_path: Path) -> Plan:
-    plan = expand(load_sweep(SWEEPS / "head.toml"))
+    sweep = load_sweep(SWEEPS / "head.toml")
+    plan = expand(replace(sweep, train={"model.rank": tuple(WORSE)}))
     parts = []
     for training in plan.trainings:
         frame = per_image(6, (training.seed,), (0.0,), (0.1,), noise=1.0)
