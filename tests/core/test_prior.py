@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from torch.distributions import MultivariateNormal, Normal
 
 from multibodies.core.body import JointBody, load_body
+from multibodies.core.couplings import FreeAffineCoupling
+from multibodies.core.flow import RealNVP
 from multibodies.core.gaussian import GaussianPrior
 from multibodies.core.prior import (
-    FreeAffineCoupling,
     PriorSpec,
-    RealNVP,
     SkeletonPrior,
     prior_skeletons,
 )
