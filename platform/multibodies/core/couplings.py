@@ -60,11 +60,12 @@ class MaskedNet(nn.Module):
         self.last = nn.Linear(hidden, dimension)
         self.activation = _activation(dropout)
 
-    def forward(self, kept: Tensor, mask: Tensor) -> Tensor:
-        """Map the kept coordinates [N, I] -> the outputs [N, O] of those that mask [D] hides."""
-        hidden = self.activation(linear(kept, self.first.weight[:, mask], self.first.bias))
+    def forward(self, seen: Tensor, kept: Tensor, moved: Tensor) -> Tensor:
+        """Map the coordinates `seen` [N, I] -> [N, O]; kept [I] and moved [O] are their indices."""
+        narrow = self.first.weight.index_select(1, kept)
+        hidden = self.activation(linear(seen, narrow, self.first.bias))
         hidden = self.activation(self.second(hidden))
-        return linear(hidden, self.last.weight[~mask], self.last.bias[~mask])
+        return linear(hidden, self.last.weight[moved], self.last.bias[moved])
 
 
 class MaskedAffineCoupling(Transform):  # type: ignore[misc]  # nflows has no types
@@ -84,26 +85,22 @@ class MaskedAffineCoupling(Transform):  # type: ignore[misc]  # nflows has no ty
 
     def forward(self, inputs: Tensor, context: None = None) -> tuple[Tensor, Tensor]:
         """z [N, D] and log |det dz / dx| [N]."""
-        log_scale, shift = self._log_scale_and_shift(inputs)
-        moved = (inputs[:, ~self.mask] - shift) * torch.exp(-log_scale)
-        return self._with(inputs, moved), -log_scale.sum(1)
+        moved, log_scale, shift = self._parameters_at(inputs)
+        z = (inputs.index_select(1, moved) - shift) * torch.exp(-log_scale)
+        return inputs.index_copy(1, moved, z), -log_scale.sum(1)
 
     def inverse(self, inputs: Tensor, context: None = None) -> tuple[Tensor, Tensor]:
         """x [N, D] and log |det dx / dz| [N]."""
-        log_scale, shift = self._log_scale_and_shift(inputs)
-        moved = inputs[:, ~self.mask] * torch.exp(log_scale) + shift
-        return self._with(inputs, moved), log_scale.sum(1)
+        moved, log_scale, shift = self._parameters_at(inputs)
+        x = inputs.index_select(1, moved) * torch.exp(log_scale) + shift
+        return inputs.index_copy(1, moved, x), log_scale.sum(1)
 
-    def _log_scale_and_shift(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        kept = inputs[:, self.mask]
-        raw = self.scale_net(kept, self.mask)
-        return torch.tanh(raw), self.shift_net(kept, self.mask)
-
-    def _with(self, inputs: Tensor, moved: Tensor) -> Tensor:
-        """Return a copy of the inputs [N, D] with `moved` [N, O] where the mask is false."""
-        outputs = inputs.clone()
-        outputs[:, ~self.mask] = moved
-        return outputs
+    def _parameters_at(self, inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return which coordinates move [O], their log-scale and their shift [N, O]."""
+        kept, moved = (mask.nonzero().flatten() for mask in (self.mask, ~self.mask))
+        seen = inputs.index_select(1, kept)
+        log_scale = torch.tanh(self.scale_net(seen, kept, moved))
+        return moved, log_scale, self.shift_net(seen, kept, moved)
 
 
 def _activation(dropout: float) -> nn.Sequential:

@@ -55,9 +55,10 @@ def draw_samples(skeletons: F32) -> Figure:
     size = (1.4 * len(skeletons), 1.6 * len(VIEWS))
     figure = Figure(figsize=size, layout="constrained")
     panels = figure.subplots(len(VIEWS), len(skeletons), squeeze=False)
-    reach = 1.05 * float(np.abs(skeletons).max())
+    low, high = skeletons.min(1, keepdims=True), skeletons.max(1, keepdims=True)
+    centred, reach = skeletons - (low + high) / 2, 0.55 * float((high - low).max())
     for row, (view, (right, up)) in zip(panels, VIEWS.items(), strict=True):
-        for axes, joints in zip(row, skeletons, strict=True):
+        for axes, joints in zip(row, centred, strict=True):
             flipped = joints * (np.array([1, 1, -1]) if view == "above" else 1)
             draw_bones(axes, flipped[:, [right, up]])
             axes.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
