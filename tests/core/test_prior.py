@@ -137,9 +137,12 @@ def test_masked_couplings_are_the_released_codes() -> None:
     shake(flow)
     masks = [c.mask for c in flow.modules() if isinstance(c, MaskedAffineCoupling)]
     assert len({tuple(mask.tolist()) for mask in masks}) == 5
-    x = torch.randn(6, 12, dtype=torch.float64)
-    expected = [naive_masked_log_prob(flow.state_dict(), 5, row) for row in x]
-    torch.testing.assert_close(flow.log_prob(x), torch.stack(expected), rtol=1e-10, atol=1e-10)
+    x = torch.randn(6, 12, dtype=torch.float64, requires_grad=True)
+    found = flow.log_prob(x)
+    expected = torch.stack([naive_masked_log_prob(flow.state_dict(), 5, row) for row in x])
+    torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-10)
+    slopes = [torch.autograd.grad(density.sum(), x)[0] for density in (found, expected)]
+    torch.testing.assert_close(*slopes, rtol=1e-10, atol=1e-10)
 
 
 def test_masks_are_drawn_with_probability_one_half() -> None:

@@ -91,7 +91,7 @@ def test_every_bone_is_drawn_from_every_side() -> None:
         expected = np.linalg.norm((joints[a] - joints[b])[length[view]])
         assert np.linalg.norm(segments[4][1] - segments[4][0]) == pytest.approx(expected, rel=1e-5)
         assert np.abs(np.concatenate(segments)).max() <= axes.get_xlim()[1]
-    colours = np.asarray(figure.axes[0].collections[0].get_colors())
+    colours = np.asarray(figure.axes[0].collections[0].get_edgecolor())
     of = {J24_NAMES[b].split()[0]: tuple(c) for (_, b), c in zip(J24_EDGES, colours, strict=True)}
     assert len({of["Left"], of["Right"], of["Thorax"]}) == 3
     with pytest.raises(ValueError, match=r"expected skeletons \[N, 24, 3\]"):
