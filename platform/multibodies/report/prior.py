@@ -22,6 +22,12 @@ CORRUPTIONS = {
 }
 
 
+def prior_sections(provenance: Mapping[str, Any]) -> tuple[page.Section, ...]:
+    """Return the section of a run's prior, if its provenance tells how it was judged."""
+    meta = provenance.get("prior_meta", {})
+    return (prior_section(meta),) if "val_nll" in meta else ()
+
+
 def prior_section(meta: Mapping[str, Any]) -> page.Section:
     """Return gate and calibration from the meta of a prior that was judged."""
     rows = tuple((name, f"{meta[key]:.1f}") for name, key in GATE)

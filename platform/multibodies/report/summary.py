@@ -17,7 +17,7 @@ from multibodies.report.grid import Grid, grids
 from multibodies.report.html import html
 from multibodies.report.markdown import markdown, terminal
 from multibodies.report.page import Figure, Page, Section
-from multibodies.report.prior import prior_section
+from multibodies.report.prior import prior_sections
 from multibodies.report.records import read_per_image
 from multibodies.report.tables import table2
 from multibodies.runs import read_record
@@ -83,14 +83,13 @@ def table2_page(
 ) -> Page:
     """Arrange the page: our tables, figures, diagnostics; then the paper's numbers, set apart."""
     names = list(summary["images"])
-    prior = summary["provenance"].get("prior_meta", {})
     found = [
         sections.data_section(summary),
         *(sections.result_section(summary, name) for name in names),
         *(sections.effect_section(summary, name) for name in names),
         Section("Figures", tuple(drawn)),
         *([diagnostics_section(diagnostics)] if diagnostics is not None else []),
-        *([prior_section(prior)] if "val_nll" in prior else []),
+        *prior_sections(summary["provenance"]),
         sections.gain_section(summary),
         sections.paper_section(summary),
         sections.provenance_section(summary),
