@@ -35,10 +35,10 @@ def save_regressor(directory: Path, hypotheses: int = 4, seed: int = 0) -> Regre
     return model
 
 
-def save_prior(directory: Path, seed: int = 0) -> SkeletonPrior:
+def save_prior(directory: Path, seed: int = 0, frame: str = "body") -> SkeletonPrior:
     """Save a prior fitted to nothing but a random cloud; return it in evaluation mode."""
     torch.manual_seed(seed)
-    spec = PriorSpec(couplings=2, hidden=8)
+    spec = PriorSpec(couplings=2, hidden=8, frame=frame)
     prior = SkeletonPrior(spec)
     prior.fit_whitening(0.3 * torch.randn(64, 24, 3))
     prior.eval()

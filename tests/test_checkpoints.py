@@ -78,11 +78,13 @@ def test_regressor_is_the_same_function_after_loading(tmp_path: Path) -> None:
     assert not load_regressor(tmp_path).training
 
 
-def test_prior_is_the_same_density_after_loading(tmp_path: Path) -> None:
-    spec = PriorSpec(couplings=2, hidden=8)
+@pytest.mark.parametrize("architecture", ["permutations", "bernoulli"])
+def test_prior_is_the_same_density_after_loading(tmp_path: Path, architecture: str) -> None:
+    spec = PriorSpec(couplings=2, hidden=8, architecture=architecture, dropout=0.2)
     prior = SkeletonPrior(spec).eval()
     save_module(tmp_path, prior.state_dict(), {"spec": spec.to_json()})
     skeletons = torch.randn(4, 24, 3)
+    assert load_prior(tmp_path).spec == spec
     with torch.no_grad():
         torch.testing.assert_close(
             load_prior(tmp_path).log_prob(skeletons), prior.log_prob(skeletons), rtol=0, atol=0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 from model_samples import SIZE, save_prior, save_regressor
+from multibodies.checkpoints import load_prior
 from multibodies.core.body import MeshBody, load_body
 from multibodies.core.joint_body import JointBody
 from multibodies.core.joints import H36M_TO_J14, J24_FROM_54
@@ -95,15 +97,34 @@ def test_log_density_does_not_see_the_root_rotation(
         np.testing.assert_allclose(stored.log_density[i], expected.numpy(), rtol=1e-4, atol=1e-2)
 
 
-def test_density_of_turned_bodies_is_equal(parts: tuple[Regressor, SkeletonPrior]) -> None:
+@pytest.mark.parametrize("frame", ["body", "camera"])
+def test_only_the_cameras_frame_tells_turned_bodies_apart(tmp_path: Path, frame: str) -> None:
+    prior = save_prior(tmp_path, frame=frame)
     body = JointBody(load_body(), ("j24",))
     rotations = rotation_6d_to_matrix(torch.randn(2, M, 24, 6))
     beta = torch.randn(2, M, 10)
     turned = rotations.clone()
     turned[:, :, 0] = rotation_6d_to_matrix(torch.randn(2, M, 6))
     with torch.no_grad():
-        first, second = (log_density(r, beta, parts[1], body) for r in (rotations, turned))
-    assert torch.equal(first, second)
+        first, second = (log_density(r, beta, prior, body) for r in (rotations, turned))
+    assert torch.equal(first, second) is (frame == "body")
+    assert torch.isclose(first, second).all() == (frame == "body")
+    again = load_prior(tmp_path)  # the frame travels with the checkpoint
+    with torch.no_grad():
+        assert torch.equal(log_density(turned, beta, again, body), second)
+
+
+def test_rescoring_in_the_cameras_frame_sees_the_root(
+    stored: StoredHypotheses, tmp_path: Path
+) -> None:
+    prior, body = save_prior(tmp_path, frame="camera"), MeshBody(load_body())
+    found = rescore(stored, prior, JointBody(load_body(), ("j24",)))
+    for i in range(B):
+        rotations = rotation_6d_to_matrix(torch.from_numpy(stored.rotation_6d[i]))
+        j24 = body.joints54(rotations, torch.from_numpy(stored.beta[i]))[:, list(J24_FROM_54)]
+        with torch.no_grad():
+            expected = prior.log_prob(j24 - (j24[:, 2:3] + j24[:, 3:4]) / 2)
+        np.testing.assert_allclose(found.log_density[i], expected.numpy(), rtol=1e-4, atol=1e-2)
 
 
 def test_rescoring_under_the_same_prior_gives_the_same_density(

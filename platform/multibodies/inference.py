@@ -96,13 +96,14 @@ def rescore(stored: StoredHypotheses, prior: SkeletonPrior, body: JointBody) -> 
 
 
 def log_density(rotations: Tensor, beta: Tensor, prior: SkeletonPrior, body: JointBody) -> Tensor:
-    """log p(X) of eq. 4 at j24 posed with an identity root and centred on the mid-hip.
+    """log p(X) of eq. 4 at j24 in the prior's frame, centred on the mid-hip.
 
     rotations [B, M, 24, 3, 3], beta [B, M, 10] -> [B, M], nats.
     """
     from multibodies.core.prior import prior_skeletons  # nflows is slow to import
 
-    skeletons = prior_skeletons(body, rotations.flatten(0, 1), beta.flatten(0, 1))
+    flat = rotations.flatten(0, 1), beta.flatten(0, 1)
+    skeletons = prior_skeletons(body, *flat, prior.spec.frame)
     return prior.log_prob(skeletons).reshape(beta.shape[:2])
 
 

@@ -5,6 +5,7 @@ Shapes: N skeleton, K = 24 joints. Metres; negative log-likelihoods in nats a sk
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,8 +19,9 @@ from torch import Tensor
 from multibodies import checkpoints, runs, states
 from multibodies.config import Config, fingerprint
 from multibodies.core.body import BodyArrays, JointBody, load_body
-from multibodies.core.prior import PriorSpec, prior_skeletons
-from multibodies.core.prior_fit import PriorState, Schedule
+from multibodies.core.calibration import LEFT_ARM, calibration, jitter, random_turns, swap_limb
+from multibodies.core.prior import PriorSpec, SkeletonPrior, prior_skeletons
+from multibodies.core.prior_fit import PriorState, Schedule, judge
 from multibodies.core.rotations import axis_angle_to_matrix
 from multibodies.data.training_rows import Source
 from multibodies.errors import UserError
@@ -28,6 +30,8 @@ from multibodies.fitting import WEIGHTS
 COLUMNS = ("image_id", "theta", "beta", "has_smpl")
 CHECKPOINT_EVERY = 500  # steps
 CHUNK = 4096  # bodies posed at once
+JITTER = 0.05  # metres, of the corruption `noise_50mm`
+BEND = math.radians(20)  # of the corruption `bent_20deg`
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,13 @@ class PriorTask:
         """The prior's recipe, in metres."""
         prior = self.config.prior
         return PriorSpec(
-            prior.couplings, prior.hidden, prior.noise_mm / 1000, prior.std_floor_mm / 1000
+            prior.couplings,
+            prior.hidden,
+            prior.noise_mm / 1000,
+            prior.std_floor_mm / 1000,
+            architecture=prior.architecture,
+            dropout=prior.dropout,
+            frame=prior.frame,
         )
 
     @property
@@ -77,22 +87,47 @@ def check_bodies(source: Source) -> None:
         raise UserError(f"{where}: {count} rows with has_smpl; a prior needs bodies to learn from")
 
 
-def skeletons_of(rows: Mapping[str, Tensor], arrays: BodyArrays) -> Tensor:
-    """Pose the rows that have_smpl into j24 with an identity root, centred: [N, 24, 3] metres."""
-    known = rows["has_smpl"]
-    theta, beta = rows["theta"][known], rows["beta"][known]
-    body = JointBody(arrays, ("j24",))
-    parts = [
-        prior_skeletons(body, axis_angle_to_matrix(theta[i : i + CHUNK]), beta[i : i + CHUNK])
-        for i in range(0, len(theta), CHUNK)
-    ]
-    return torch.cat(parts)
+def skeletons_of(rows: Mapping[str, Tensor], arrays: BodyArrays, frame: str = "body") -> Tensor:
+    """Pose the rows that have_smpl into j24 in a prior's frame, centred: [N, 24, 3] metres."""
+    return _pose(*_bodies_of(rows), arrays, frame)
+
+
+def corrupted(
+    rows: Mapping[str, Tensor], arrays: BodyArrays, frame: str, seed: int = 0
+) -> dict[str, Tensor]:
+    """Return the skeletons of rows with one corruption each: name -> [N, 24, 3] metres.
+
+    noise_50mm: N(0, (50 mm)^2) on every coordinate; other_left_arm: the left arm of another body;
+    bent_20deg: every joint but the root turned about a random axis by N(0, (20 deg)^2).
+    """
+    generator = torch.Generator().manual_seed(seed)
+    rotations, beta = _bodies_of(rows)
+    true = _pose(rotations, beta, arrays, frame)
+    turns = random_turns((len(true), rotations.shape[1] - 1), BEND, generator)
+    bent = torch.cat([rotations[:, :1], rotations[:, 1:] @ axis_angle_to_matrix(turns)], dim=1)
+    return {
+        "noise_50mm": jitter(true, JITTER, generator),
+        "other_left_arm": swap_limb(true, LEFT_ARM, generator),
+        "bent_20deg": _pose(bent, beta, arrays, frame),
+    }
+
+
+def verdict(
+    model: SkeletonPrior, train: Tensor, val: Tensor, wrong: Mapping[str, Tensor]
+) -> dict[str, Any]:
+    """Return what `judge` says of a fitted prior, and its `calibration` by corruption of val."""
+    report = judge(model, train, val)
+    found = {
+        name: calibration(model.log_prob, val, skeletons.to(val.device))
+        for name, skeletons in wrong.items()
+    }
+    return {**report, "calibration": found}
 
 
 def save(
     folder: Path, state: PriorState, recipe: Mapping[str, Any], report: Mapping[str, Any]
 ) -> None:
-    """Write a checkpoint; `report` is what `judge` says at the end, and empty before."""
+    """Write a checkpoint; `report` is the `verdict` at the end, and empty before."""
     meta = {
         "spec": state.model.spec.to_json(),
         "step": state.step,
@@ -120,3 +155,18 @@ def conclude(task: PriorTask, folder: Path) -> None:
             f"{meta['gaussian_val_nll']:.1f}; fit it longer (prior.steps)",
             file=sys.stderr,
         )
+
+
+def _bodies_of(rows: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+    """Return rotations [N, 24, 3, 3] and beta [N, 10] of the rows that have_smpl."""
+    known = rows["has_smpl"]
+    return axis_angle_to_matrix(rows["theta"][known]), rows["beta"][known]
+
+
+def _pose(rotations: Tensor, beta: Tensor, arrays: BodyArrays, frame: str) -> Tensor:
+    body = JointBody(arrays, ("j24",))
+    parts = [
+        prior_skeletons(body, rotations[i : i + CHUNK], beta[i : i + CHUNK], frame)
+        for i in range(0, len(beta), CHUNK)
+    ]
+    return torch.cat(parts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,12 @@ from multibodies.cluster.prior import fit_prior
 from multibodies.config import load_config
 from multibodies.core.body import MeshBody, load_body
 from multibodies.core.joints import J24_FROM_54
+from multibodies.core.prior import PriorSpec
 from multibodies.core.prior_fit import Schedule, fit_step, judge, start_fit
 from multibodies.core.rotations import axis_angle_to_matrix
 from multibodies.data.training_rows import open_source, read_rows
 from multibodies.errors import UserError
+from multibodies.report.prior import CORRUPTIONS
 from training_samples import flip_byte
 
 SETTINGS = {
@@ -66,9 +69,53 @@ def test_rows_without_a_body_are_left_out(rows: Path) -> None:
 
 def test_settings_become_metres(rows: Path, tmp_path: Path) -> None:
     task = _task(rows, tmp_path)
+    assert task.spec == PriorSpec(couplings=2, hidden=8)
+    other = {"architecture": "bernoulli", "dropout": 0.2, "frame": "camera"}
+    config = load_config("smoke", {f"prior.{name}": value for name, value in other.items()})
+    spec = replace(task, config=config).spec
+    assert {name: getattr(spec, name) for name in other} == other
     assert task.spec.noise == pytest.approx(0.020)
     assert task.spec.std_floor == pytest.approx(0.010)
     assert task.schedule == Schedule(6, 8, 1e-3, 0)
+
+
+def test_corruptions_are_those_of_their_names(rows: Path) -> None:
+    batch, body = read_rows(open_source(rows, "lab-val")), load_body()
+    batch["has_smpl"][3] = False
+    for frame in ("body", "camera"):
+        true = priors.skeletons_of(batch, body, frame)
+        wrong = priors.corrupted(batch, body, frame)
+        assert list(wrong) == list(CORRUPTIONS)
+        for name, skeletons in wrong.items():
+            assert skeletons.shape == true.shape
+            hips = skeletons[:, 2] + skeletons[:, 3]
+            torch.testing.assert_close(hips, torch.zeros(7, 3), rtol=0, atol=1e-5)
+            assert torch.equal(priors.corrupted(batch, body, frame)[name], skeletons)
+        arm = wrong["other_left_arm"]
+        moved = (arm != true).any(-1).any(0).nonzero().flatten()
+        assert moved.tolist() == [9, 10, 11]
+        bones = [((x[:, 3] - x[:, 4]).norm(dim=-1)) for x in (true, wrong["bent_20deg"])]
+        torch.testing.assert_close(*bones, rtol=0.15, atol=0)  # bends keep a thigh's length
+        off = (wrong["bent_20deg"] - true).norm(dim=-1).mean(0)
+        assert float(off[2:4].max()) < 0.03 < float(off[[0, 5, 6, 11]].min())
+
+
+def test_the_verdict_holds_gate_and_calibration(rows: Path, tmp_path: Path) -> None:
+    task, body = _task(rows, tmp_path), load_body()
+    batch = read_rows(task.val)
+    train = priors.skeletons_of(read_rows(task.train), body)
+    val, wrong = priors.skeletons_of(batch, body), priors.corrupted(batch, body, "body")
+    model = start_fit(train, task.spec, task.schedule).model
+    found = priors.verdict(model, train, val, wrong)
+    gate = judge(model, train, val)
+    assert {name: found[name] for name in gate} == gate
+    with torch.no_grad():
+        true = model.log_prob(val)
+        for name, numbers in found["calibration"].items():
+            bad = model.log_prob(wrong[name])
+            pairs = (true[:, None] > bad).float().mean()
+            assert numbers["auc"] == pytest.approx(float(pairs), abs=1e-6)
+            assert numbers["mean_corrupt"] == pytest.approx(float(bad.mean()), rel=1e-5)
 
 
 def test_a_dataset_without_bodies_is_refused_by_name(
@@ -148,6 +195,7 @@ def test_two_workers_fit_what_one_process_fits(
         torch.testing.assert_close(found[name], tensor, rtol=1e-4, atol=1e-5)
     meta, expected = read_meta(weights), judge(state.model, train, val)
     assert meta["passed"] == expected["passed"]
+    assert set(meta["calibration"]) == set(CORRUPTIONS)
     assert meta["val_nll"] == pytest.approx(expected["val_nll"], rel=1e-4)
     assert meta["gaussian_val_nll"] == pytest.approx(expected["gaussian_val_nll"], rel=1e-6)
     assert [line["step"] for line in runs.read_journal(tmp_path / runs.JOURNAL)] == [6]

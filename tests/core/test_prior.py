@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from typing import Any
 
 import pytest
 import torch
@@ -12,11 +13,11 @@ from torch import Tensor, nn
 from torch.distributions import MultivariateNormal, Normal
 
 from multibodies.core.body import JointBody, load_body
+from multibodies.core.couplings import FreeAffineCoupling, MaskedAffineCoupling
+from multibodies.core.flow import RealNVP
 from multibodies.core.gaussian import GaussianPrior
 from multibodies.core.prior import (
-    FreeAffineCoupling,
     PriorSpec,
-    RealNVP,
     SkeletonPrior,
     prior_skeletons,
 )
@@ -25,6 +26,7 @@ from multibodies.core.whitening import Whitening
 from multibodies.errors import UserError
 
 SMALL = PriorSpec(couplings=4, hidden=8, joints=3)
+both = pytest.mark.parametrize("architecture", ["permutations", "bernoulli"])
 
 
 def shake(module: nn.Module, size: float = 0.4) -> None:
@@ -34,6 +36,10 @@ def shake(module: nn.Module, size: float = 0.4) -> None:
             parameter.normal_(0, size)
 
 
+def seeded(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
 def shaken_prior(spec: PriorSpec = SMALL) -> SkeletonPrior:
     prior = SkeletonPrior(spec).double().eval()
     shake(prior)
@@ -41,8 +47,9 @@ def shaken_prior(spec: PriorSpec = SMALL) -> SkeletonPrior:
     return prior
 
 
-def test_log_density_is_that_of_the_change_of_variables() -> None:
-    prior = shaken_prior()
+@both
+def test_log_density_is_that_of_the_change_of_variables(architecture: str) -> None:
+    prior = shaken_prior(replace(SMALL, architecture=architecture))
 
     def to_base(flat: Tensor) -> Tensor:
         whitened, _ = prior.whitening(flat[None])
@@ -57,8 +64,9 @@ def test_log_density_is_that_of_the_change_of_variables() -> None:
         assert abs(float(log_det)) > 0.1
 
 
-def test_the_flow_is_invertible() -> None:
-    flow = RealNVP(12, couplings=6, hidden=16).double()
+@both
+def test_the_flow_is_invertible(architecture: str) -> None:
+    flow = RealNVP(12, 6, 16, architecture).double()
     shake(flow)
     x = torch.randn(40, 12, dtype=torch.float64)
     z, _ = flow(x)
@@ -101,6 +109,71 @@ def test_two_couplings_transform_every_coordinate() -> None:
         jacobian = torch.autograd.functional.jacobian(lambda y: flow(y[None])[0][0], x)  # noqa: B023
         for row in jacobian:  # an untouched coordinate has a single one
             assert int((row != 0).sum()) > 1
+
+
+def naive_masked_log_prob(state: dict[str, Tensor], couplings: int, x: Tensor) -> Tensor:
+    """The released code's formulas on the whole vector: masks multiply, nothing is left out."""
+
+    def net(k: int, name: str, seen: Tensor) -> Tensor:
+        for layer in ("first", "second", "last"):
+            at = f"transform._transforms.{k}.{name}.{layer}"
+            seen = state[f"{at}.weight"] @ seen + state[f"{at}.bias"]
+            if layer != "last":
+                seen = torch.where(seen > 0, seen, 0.01 * seen)
+        return seen
+
+    log_det = torch.zeros(())
+    for k in range(couplings):
+        mask = state[f"transform._transforms.{k}.mask"].to(x.dtype)
+        s = torch.tanh(net(k, "scale_net", mask * x)) * (1 - mask)
+        t = net(k, "shift_net", mask * x) * (1 - mask)
+        x = mask * x + (1 - mask) * (x - t) * torch.exp(-s)
+        log_det = log_det - s.sum()
+    return MultivariateNormal(torch.zeros_like(x), torch.eye(len(x)).to(x)).log_prob(x) + log_det
+
+
+def test_masked_couplings_are_the_released_codes() -> None:
+    flow = RealNVP(12, 5, 16, "bernoulli", dropout=0.2).double().eval()
+    shake(flow)
+    masks = [c.mask for c in flow.modules() if isinstance(c, MaskedAffineCoupling)]
+    assert len({tuple(mask.tolist()) for mask in masks}) == 5
+    x = torch.randn(6, 12, dtype=torch.float64, requires_grad=True)
+    found = flow.log_prob(x)
+    expected = torch.stack([naive_masked_log_prob(flow.state_dict(), 5, row) for row in x])
+    torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-10)
+    slopes = [torch.autograd.grad(density.sum(), x)[0] for density in (found, expected)]
+    torch.testing.assert_close(*slopes, rtol=1e-10, atol=1e-10)
+
+
+def test_masks_are_drawn_with_probability_one_half() -> None:
+    flow = RealNVP(200, 40, 1, "bernoulli")
+    masks = [c.mask for c in flow.modules() if isinstance(c, MaskedAffineCoupling)]
+    kept = torch.stack(masks).float().mean()
+    assert float(kept) == pytest.approx(0.5, abs=5 * 0.5 / math.sqrt(200 * 40))
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_a_mask_may_keep_everything_or_nothing(keep: bool) -> None:
+    coupling = MaskedAffineCoupling(torch.full((5,), keep), 8, 0.0).double()
+    x = torch.randn(3, 5, dtype=torch.float64)
+    z, log_det = coupling(x)
+    torch.testing.assert_close(coupling.inverse(z)[0], x)
+    jacobian = torch.autograd.functional.jacobian(lambda y: coupling(y[None])[0][0], x[0])
+    torch.testing.assert_close(log_det[0], torch.linalg.slogdet(jacobian).logabsdet)
+    assert torch.equal(z, x) is keep
+    (z.sum() + log_det.sum()).backward()
+
+
+@both
+def test_dropout_is_off_in_evaluation(architecture: str) -> None:
+    spec = replace(SMALL, architecture=architecture, dropout=0.5)
+    dropping, steady = shaken_prior(spec), SkeletonPrior(replace(spec, dropout=0.0)).double()
+    steady.load_state_dict(dropping.state_dict())  # dropout has no state
+    skeletons = 0.3 * torch.randn(6, 3, 3, dtype=torch.float64)
+    expected = steady.train().log_prob(skeletons)
+    assert torch.equal(dropping.eval().log_prob(skeletons), expected)
+    dropped = dropping.train().log_prob(skeletons)
+    assert not torch.isclose(dropped, expected).any()
 
 
 def test_an_unfitted_prior_is_a_standard_normal() -> None:
@@ -146,16 +219,19 @@ def test_samples_follow_the_density() -> None:
     torch.testing.assert_close(drawn[:, 0].std(0), spread, rtol=0.1, atol=0)
 
 
-def test_the_state_is_all_there_is() -> None:
-    prior = SkeletonPrior(SMALL)
+@both
+def test_the_state_is_all_there_is(architecture: str) -> None:
+    spec = replace(SMALL, architecture=architecture)
+    prior = SkeletonPrior(spec)
     shake(prior)
     prior.fit_whitening(torch.randn(20, 3, 3))
-    torch.manual_seed(99)  # other permutations
-    other = SkeletonPrior(PriorSpec(**SMALL.to_json()))
+    torch.manual_seed(99)  # other permutations, other masks
+    other = SkeletonPrior(PriorSpec(**spec.to_json()))
+    assert not torch.equal(prior.sample(1, seeded(0)), other.sample(1, seeded(0)))
     other.load_state_dict(load(save(prior.state_dict())))
     skeletons = torch.randn(6, 3, 3)
     assert torch.equal(prior.log_prob(skeletons), other.log_prob(skeletons))
-    draws = [p.sample(4, torch.Generator().manual_seed(0)) for p in (prior, other)]
+    draws = [p.sample(4, seeded(0)) for p in (prior, other)]
     assert torch.equal(*draws)
     assert all(tensor.is_contiguous() for tensor in prior.state_dict().values())
 
@@ -192,11 +268,35 @@ def test_skeletons_that_cannot_be_fitted_are_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"couplings": 0}, {"noise": -0.1}, {"std_floor": 0.0}, {"noise": math.nan}]
+    "wrong",
+    [
+        {"couplings": 0},
+        {"noise": -0.1},
+        {"std_floor": 0.0},
+        {"noise": math.nan},
+        {"dropout": 1.0},
+        {"dropout": math.nan},
+        {"architecture": "glow"},
+        {"frame": "world"},
+    ],
 )
-def test_impossible_specs_are_refused(wrong: dict[str, float]) -> None:
+def test_impossible_specs_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(UserError, match=next(iter(wrong))):
-        PriorSpec(**wrong)  # type: ignore[arg-type]
+        PriorSpec(**wrong)
+
+
+def test_specs_of_before_architectures_are_todays() -> None:
+    old: dict[str, Any] = {
+        "couplings": 2,
+        "hidden": 8,
+        "noise": 0.02,
+        "std_floor": 0.01,
+        "joints": 24,
+    }
+    spec = PriorSpec(**old)
+    assert (spec.architecture, spec.dropout, spec.frame) == ("permutations", 0.0, "body")
+    names = set(SkeletonPrior(spec).state_dict())
+    assert {"flow.transform._transforms.1.transform_net.2.weight", "whitening.mean"} <= names
 
 
 def test_the_gaussian_has_the_full_covariance() -> None:
@@ -232,3 +332,12 @@ def test_skeletons_do_not_see_the_root() -> None:
     rotations[:, 0] = torch.eye(3)
     joints = body(rotations, beta)["j24"]
     torch.testing.assert_close(skeletons, joints - (joints[:, 2:3] + joints[:, 3:4]) / 2)
+
+
+def test_the_cameras_frame_keeps_the_root() -> None:
+    body = JointBody(load_body())
+    rotations = axis_angle_to_matrix(0.5 * torch.randn(3, 24, 3))
+    beta = torch.randn(3, 10)
+    joints = body(rotations, beta)["j24"]
+    expected = joints - joints[:, 2:4].mean(1, keepdim=True)
+    torch.testing.assert_close(prior_skeletons(body, rotations, beta, "camera"), expected)

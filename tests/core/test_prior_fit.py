@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from multibodies.core.prior import PriorSpec
+from multibodies.core.prior import PriorSpec, SkeletonPrior
 from multibodies.core.prior_fit import (
     Schedule,
     Worker,
@@ -18,6 +20,7 @@ from multibodies.core.prior_fit import (
     fit_prior,
     fit_step,
     judge,
+    seeded_dropout,
     start_fit,
 )
 from multibodies.errors import UserError
@@ -52,6 +55,14 @@ def test_the_flow_beats_a_gaussian() -> None:
     assert [step for step, _ in seen] == list(range(1, 251))
     assert sum(nll for _, nll in seen[-20:]) < sum(nll for _, nll in seen[:20])
     assert not prior.training
+
+
+@pytest.mark.slow
+def test_masked_couplings_with_dropout_beat_a_gaussian_too() -> None:
+    spec = replace(SPEC, couplings=8, architecture="bernoulli", dropout=0.02)
+    report = fit_prior(chains(4000), chains(500), spec, steps=200, batch=128, lr=3e-3).report
+    assert report["passed"] is True
+    assert report["val_nll"] < report["gaussian_val_nll"] - 1
 
 
 def test_a_flow_that_a_gaussian_beats_does_not_pass() -> None:
@@ -98,21 +109,42 @@ def test_noise_comes_from_its_generator() -> None:
     assert torch.equal(drawn, 0.5 * again)
 
 
-def test_a_resumed_fit_goes_on_as_if_nothing_had_happened() -> None:
+@pytest.mark.parametrize("architecture", ["permutations", "bernoulli"])
+def test_a_resumed_fit_goes_on_as_if_nothing_had_happened(architecture: str) -> None:
+    spec = replace(SPEC, architecture=architecture, dropout=0.3)
     train, schedule = chains(100), Schedule(steps=8, batch=16, lr=1e-2)
-    whole = start_fit(train, SPEC, schedule)
+    whole = start_fit(train, spec, schedule)
     losses = [fit_step(whole, train, schedule) for _ in range(8)]
-    first = start_fit(train, SPEC, schedule)
+    first = start_fit(train, spec, schedule)
     for _ in range(4):
         fit_step(first, train, schedule)
     torch.manual_seed(5)
-    second = start_fit(chains(100), SPEC, Schedule(steps=8, batch=16, lr=1e-2, seed=9))
+    second = start_fit(chains(100), spec, Schedule(steps=8, batch=16, lr=1e-2, seed=9))
     second.model.load_state_dict(first.model.state_dict())
     second.optimizer.load_state_dict(copy.deepcopy(first.optimizer.state_dict()))
     second.step = first.step
     assert [fit_step(second, train, schedule) for _ in range(4)] == losses[4:]
     for a, b in zip(whole.model.parameters(), second.model.parameters(), strict=True):
         assert torch.equal(a, b)
+
+
+def test_workers_drop_independently_and_leave_the_generator_alone() -> None:
+    spec, train, schedule = replace(SPEC, dropout=0.5), chains(100), Schedule(4, 16, 1e-2)
+    state = start_fit(train, spec, schedule)
+    nn.init.normal_(state.model.flow.transform._transforms[1].transform_net[-1].weight)
+    before = torch.get_rng_state()
+    drawn = {
+        (step, rank): dropped(state.model, train, step, rank) for step in (0, 1) for rank in (0, 1)
+    }
+    assert torch.equal(torch.get_rng_state(), before)
+    assert torch.equal(drawn[1, 0], dropped(state.model, train, 1, 0))
+    values = list(drawn.values())
+    assert not any(torch.equal(a, b) for a, b in itertools.combinations(values, 2))
+
+
+def dropped(model: SkeletonPrior, train: Tensor, step: int, rank: int) -> Tensor:
+    with seeded_dropout(3, step, rank, train.device), torch.no_grad():
+        return model.train().log_prob(train)
 
 
 def test_workers_share_a_step() -> None:

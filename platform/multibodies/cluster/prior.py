@@ -18,7 +18,7 @@ from multibodies.cluster import batches, groups
 from multibodies.cluster.groups import Execution, Run
 from multibodies.config import Config
 from multibodies.core.body import load_body
-from multibodies.core.prior_fit import Worker, fit_step, judge, start_fit
+from multibodies.core.prior_fit import Worker, fit_step, start_fit
 from multibodies.data.training_rows import open_source
 from multibodies.priors import CHECKPOINT_EVERY, PriorTask
 from multibodies.recorder import shown
@@ -39,8 +39,8 @@ def fit_prior(
     """Fit the prior to lab-train, judge it on lab-val; return the folder of its weights.
 
     Rows without has_smpl are left out. The meta of the weights tells val_nll, gaussian_val_nll and
-    `passed`, the gate. A finished fit is not repeated. Raises UserError before any fitting: a
-    damaged shard, too few bodies, a folder made with another recipe.
+    `passed`, the gate, and `calibration`. A finished fit is not repeated. Raises UserError before
+    any fitting: a damaged shard, too few bodies, a folder made with another recipe.
     """
     folder = Path(dataset).resolve()
     train, val = (open_source(folder, split) for split in SPLITS)
@@ -77,8 +77,9 @@ def work(settings: dict[str, Any]) -> None:
     rank, world = context.get_world_rank(), context.get_world_size()
     torch.set_num_threads(settings["threads"])
     device, arrays, schedule = get_device(), load_body(task.config.body.path), task.schedule
-    shards = (batches.collect(ray.train.get_dataset_shard(name)) for name in ("train", "val"))
-    train, val = (priors.skeletons_of(rows, arrays).to(device) for rows in shards)
+    rows = {name: batches.collect(ray.train.get_dataset_shard(name)) for name in ("train", "val")}
+    frame = task.spec.frame
+    train, val = (priors.skeletons_of(part, arrays, frame).to(device) for part in rows.values())
     state = start_fit(train, task.spec, schedule)
     with groups.resumed_from(settings["fallback"]) as folder:
         if folder is not None:
@@ -90,8 +91,11 @@ def work(settings: dict[str, Any]) -> None:
             nll = fit_step(state, train, schedule, worker)
             recorder(state.step, {"total": nll})
             if recorder.saves_at(state.step):
-                verdict = judge(state.model, train, val) if state.step == schedule.steps else {}
-                save = partial(priors.save, state=state, recipe=task.recipe(), report=verdict)
+                report = {}
+                if state.step == schedule.steps:
+                    wrong = priors.corrupted(rows["val"], arrays, frame)
+                    report = priors.verdict(state.model, train, val, wrong)
+                save = partial(priors.save, state=state, recipe=task.recipe(), report=report)
                 groups.report(state.step, recorder.last, save)
 
 

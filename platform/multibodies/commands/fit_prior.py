@@ -1,7 +1,7 @@
 """Fit the prior: a RealNVP on the skeletons of a dataset's bodies (eq. 4).
 
-The finished weights lie in OUT/weights. Started again after a kill, it goes on from the last
-checkpoint; a folder of another recipe is refused.
+The finished weights lie in OUT/weights, a figure of samples in OUT/prior_samples.png. Started again
+after a kill, it goes on from the last checkpoint; a folder of another recipe is refused.
 """
 
 from __future__ import annotations
@@ -24,11 +24,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Print the plan, or fit and say where the weights are."""
+    """Print the plan, or fit, print gate and calibration, and say where the weights are."""
     config = common.config_from(args)
     if args.dry_run:
         common.show_settings(config, "prior")
         return
     from multibodies.cluster.prior import fit_prior
+    from multibodies.report.prior import describe
+    from multibodies.report.prior_samples import write_samples
 
-    print(fit_prior(config, args.data, args.out, workers=args.workers))
+    weights = fit_prior(config, args.data, args.out, workers=args.workers)
+    write_samples(weights, args.out)
+    print(describe(weights))
+    print(weights)

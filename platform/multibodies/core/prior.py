@@ -1,7 +1,7 @@
-"""The prior p(X) on skeletons: RealNVP (eq. 4, supplement F), built on nflows.
+"""The prior p(X) on skeletons (eq. 4): a RealNVP, the skeletons it sees, its recipe.
 
-Legend: N skeleton, K joint, D = 3 K dimension. Skeletons are j24 in the body's own frame (root
-rotation identity, true betas), centred on the mid-hip, in metres; densities in nats of metres^-D.
+Legend: N skeleton, K joint, D = 3 K dimension. Skeletons are j24 with true betas, centred on the
+mid-hip, in metres, in the body's own frame or in the camera's; densities in nats of metres^-D.
 """
 
 from __future__ import annotations
@@ -12,16 +12,14 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-from nflows.transforms.base import CompositeTransform
-from nflows.transforms.coupling import AffineCouplingTransform
-from nflows.transforms.permutations import Permutation
 from torch import Tensor, nn
 
+from multibodies.core.flow import ARCHITECTURES, RealNVP
 from multibodies.core.joints import centre_on_mid_hips
 from multibodies.core.whitening import Whitening
 from multibodies.errors import UserError
 
-LOG_SCALE_LIMIT = 2.0  # a coupling scales a coordinate by e^-2 to e^2 at most
+FRAMES = ("body", "camera")
 
 
 @dataclass(frozen=True)
@@ -33,6 +31,9 @@ class PriorSpec:
     noise: float = 0.02  # metres, Gaussian noise on every coordinate while fitting
     std_floor: float = 0.01  # metres, least standard deviation that whitening divides by
     joints: int = 24
+    architecture: str = "permutations"  # of flow.ARCHITECTURES
+    dropout: float = 0.0  # in the couplings' nets, while fitting
+    frame: str = "body"  # of FRAMES: root rotation identity, or as the camera sees it
 
     def __post_init__(self) -> None:
         """Refuse numbers that no prior can have. Raises UserError naming the field."""
@@ -41,80 +42,16 @@ class PriorSpec:
                 raise UserError(f"prior: {name} = {getattr(self, name)}; expected at least {least}")
         if not 0 < self.std_floor < math.inf:
             raise UserError(f"prior: std_floor = {self.std_floor} m; expected more than 0")
+        if not 0 <= self.dropout < 1:
+            raise UserError(f"prior: dropout = {self.dropout}; expected 0 or more, less than 1")
+        for name, known in (("architecture", tuple(ARCHITECTURES)), ("frame", FRAMES)):
+            if getattr(self, name) not in known:
+                found = f"{name} = '{getattr(self, name)}'"
+                raise UserError(f"prior: {found}; expected {' or '.join(known)}")
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values: ``PriorSpec(**spec.to_json()) == spec``."""
         return asdict(self)
-
-
-class Conditioner(nn.Sequential):
-    """The net of a coupling: half the coordinates [N, I] -> shift and log-scale of the rest [N, O].
-
-    Linear, LeakyReLU, Linear, LeakyReLU, Linear as in the released code (less its dropout). The
-    last layer starts at zero: an untrained coupling is the identity.
-    """
-
-    def __init__(self, inputs: int, outputs: int, hidden: int) -> None:
-        last = nn.Linear(hidden, outputs)
-        nn.init.zeros_(last.weight)
-        nn.init.zeros_(last.bias)
-        first, second = nn.Linear(inputs, hidden), nn.Linear(hidden, hidden)
-        super().__init__(first, nn.LeakyReLU(), second, nn.LeakyReLU(), last)
-
-    def forward(self, inputs: Tensor, context: None = None) -> Tensor:
-        """Map [N, I] -> [N, O]; nflows passes a context, which must be None."""
-        assert context is None
-        for layer in self:
-            inputs = layer(inputs)
-        return inputs
-
-
-class FreeAffineCoupling(AffineCouplingTransform):  # type: ignore[misc]  # nflows has no types
-    """An affine coupling whose scale is exp(a tanh(s / a)), a = 2: free to stretch and to shrink.
-
-    nflows' own scale, sigmoid(s + 2) + 1e-3, can only shrink (bayesiains/nflows issue 49).
-    """
-
-    def _scale_and_shift(self, transform_params: Tensor) -> tuple[Tensor, Tensor]:
-        shift, raw = transform_params.chunk(2, dim=1)
-        return torch.exp(LOG_SCALE_LIMIT * torch.tanh(raw / LOG_SCALE_LIMIT)), shift
-
-
-class RealNVP(nn.Module):
-    """A density on R^D, base N(0, I): couplings after random permutations, each with its mirror.
-
-    Every second coupling sees the coordinates reversed, so each pair transforms all of them. The
-    permutations come from torch's global generator and are part of the state.
-    """
-
-    def __init__(self, dimension: int, couplings: int, hidden: int) -> None:
-        super().__init__()
-        half = torch.arange(dimension) >= dimension // 2  # these are transformed, given the others
-
-        def net(inputs: int, outputs: int) -> Conditioner:
-            return Conditioner(inputs, outputs, hidden)
-
-        layers: list[nn.Module] = []
-        for k in range(couplings):
-            reverse = torch.arange(dimension - 1, -1, -1)
-            order = reverse if k % 2 else torch.randperm(dimension)
-            layers += [Permutation(order), FreeAffineCoupling(half, net)]
-        self.transform = CompositeTransform(layers)
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """z = f(x) [N, D] and log |det df / dx| [N]."""
-        z, log_det = self.transform(x)
-        return z, log_det
-
-    def inverse(self, z: Tensor) -> Tensor:
-        """x = f^-1(z) [N, D]."""
-        x: Tensor = self.transform.inverse(z)[0]
-        return x
-
-    def log_prob(self, x: Tensor) -> Tensor:
-        """log N(f(x); 0, I) + log |det df / dx| [N] (eq. 4)."""
-        z, log_det = self.forward(x)
-        return -0.5 * (z.square() + math.log(2 * math.pi)).sum(1) + log_det
 
 
 class SkeletonPrior(nn.Module):
@@ -124,7 +61,9 @@ class SkeletonPrior(nn.Module):
         super().__init__()
         self.spec = spec
         self.whitening = Whitening(3 * spec.joints)
-        self.flow = RealNVP(3 * spec.joints, spec.couplings, spec.hidden)
+        self.flow = RealNVP(
+            3 * spec.joints, spec.couplings, spec.hidden, spec.architecture, spec.dropout
+        )
 
     def fit_whitening(self, skeletons: Tensor) -> None:
         """Take mean and bounded standard deviations, noise included, from skeletons [N, K, 3]."""
@@ -152,12 +91,17 @@ class SkeletonPrior(nn.Module):
 
 
 def prior_skeletons(
-    body: Callable[[Tensor, Tensor], dict[str, Tensor]], rotations: Tensor, beta: Tensor
+    body: Callable[[Tensor, Tensor], dict[str, Tensor]],
+    rotations: Tensor,
+    beta: Tensor,
+    frame: str = "body",
 ) -> Tensor:
-    """Pose j24 with the root rotation replaced by the identity, centred on the mid-hip.
+    """Pose j24 in a prior's frame, centred on the mid-hip.
 
-    body: a JointBody with j24; rotations [N, 24, 3, 3], beta [N, 10] -> [N, 24, 3] metres.
+    body: a JointBody with j24; rotations [N, 24, 3, 3], beta [N, 10] -> [N, 24, 3] metres. In the
+    frame "body" the root rotation is replaced by the identity.
     """
-    root = torch.eye(3, dtype=rotations.dtype, device=rotations.device)
-    upright = torch.cat([root.expand(len(rotations), 1, 3, 3), rotations[:, 1:]], dim=1)
-    return centre_on_mid_hips(body(upright, beta)["j24"])
+    if frame == "body":
+        root = torch.eye(3, dtype=rotations.dtype, device=rotations.device)
+        rotations = torch.cat([root.expand(len(rotations), 1, 3, 3), rotations[:, 1:]], dim=1)
+    return centre_on_mid_hips(body(rotations, beta)["j24"])

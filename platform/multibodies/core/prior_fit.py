@@ -2,13 +2,14 @@
 
 Legend: N skeleton, K joint, B batch. Metres; negative log-likelihoods (NLL) in nats a skeleton.
 What step t draws depends only on (seed, t): a resumed fit, and one shared between workers, sees the
-batches that an undisturbed one would.
+batches that an undisturbed one would. Dropout depends on the worker besides.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -94,12 +95,13 @@ def fit_step(
 ) -> float:
     """Take one step on this worker's rows of the batch; return their mean NLL.
 
-    Mean gradients of several workers equal one worker's. Raises FloatingPointError on a loss that
-    is not finite, before it reaches the weights.
+    Without dropout, mean gradients of several workers equal one worker's. Raises FloatingPointError
+    on a loss that is not finite, before it reaches the weights.
     """
     worker = worker or Worker()
     batch = draw_batch(train, schedule, state.model.spec.noise, state.step)
-    nll = -state.model.train().log_prob(batch[worker.rank :: worker.count])
+    with seeded_dropout(schedule.seed, state.step, worker.rank, train.device):
+        nll = -state.model.train().log_prob(batch[worker.rank :: worker.count])
     loss = nll.sum() * worker.count / schedule.batch
     if not torch.isfinite(loss):
         raise FloatingPointError(f"prior: the loss of step {state.step} is {loss.detach().item()}")
@@ -113,6 +115,14 @@ def fit_step(
     state.optimizer.step()
     state.step += 1
     return float(nll.detach().mean())
+
+
+@contextmanager
+def seeded_dropout(seed: int, step: int, rank: int, device: torch.device) -> Iterator[None]:
+    """Let dropout inside depend on these numbers alone; workers drop independently."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed((seed * 1_000_003 + step) * 1009 + rank)
+        yield
 
 
 @torch.no_grad()

@@ -16,6 +16,7 @@ import pandas as pd
 from multibodies.files import write_bytes
 from multibodies.protocols import label_of
 from multibodies.report.page import Figure, Page, Section, Table
+from multibodies.report.prior import prior_sections
 from multibodies.report.records import VALUES, check_per_image, datasets_of
 from multibodies.report.sections import provenance_section
 from multibodies.report.summary import PER_IMAGE, STEM, write_page
@@ -31,7 +32,8 @@ def write_comparison(
     rows = comparison_rows(plan, run_dir)
     summary = {"profile": plan.sweep.profile, "rows": rows, "provenance": dict(provenance)}
     tables = [_section(rows, name) for name in dict.fromkeys(row["dataset"] for row in rows)]
-    sections = (*tables, Section("Figures", tuple(drawn)), provenance_section(summary))
+    figures = Section("Figures", tuple(drawn))
+    sections = (*tables, figures, *prior_sections(provenance), provenance_section(summary))
     page = Page(f"{plan.name}, profile '{plan.sweep.profile}'", sections)
     write_page(run_dir, page)
     text = json.dumps(summary, indent=1, allow_nan=False, default=str)

@@ -17,6 +17,7 @@ from multibodies.report import figures
 from multibodies.report.comparison import of_training, write_comparison
 from multibodies.report.gallery import write_gallery
 from multibodies.report.page import Figure, Page
+from multibodies.report.prior_samples import write_samples
 from multibodies.report.summary import DIAGNOSTICS, FIGURES, PER_IMAGE, STEM, write_report
 from multibodies.sweep import Cell, Plan
 from multibodies.tracking import RunLog, Tracker
@@ -25,13 +26,14 @@ KEYS = ("seed", "lambda_ri", "flow_weight", "num_hypotheses")
 
 
 def write_results(plan: Plan, run_dir: Path, provenance: Mapping[str, Any]) -> Page:
-    """Write table2.{json,md,html} with samples, galleries and training curves.
+    """Write table2.{json,md,html} with samples of data and prior, galleries and training curves.
 
     A sweep over other settings of the training than Table 2's gets a row per cell instead.
     """
     drawn = [
         samples_figure(run_dir),
         *galleries(plan, run_dir, provenance),
+        write_samples(run_dir / "prior" / "weights", run_dir / FIGURES),
         training_figure(plan, run_dir),
     ]
     if not plan.is_table2:

@@ -17,6 +17,7 @@ from multibodies.report.grid import Grid, grids
 from multibodies.report.html import html
 from multibodies.report.markdown import markdown, terminal
 from multibodies.report.page import Figure, Page, Section
+from multibodies.report.prior import prior_sections
 from multibodies.report.records import read_per_image
 from multibodies.report.slices import slice_rows, slice_section
 from multibodies.report.tables import table2
@@ -93,6 +94,7 @@ def table2_page(
         *([slice_section(summary["slices"])] if "slices" in summary else []),
         Section("Figures", tuple(drawn)),
         *([diagnostics_section(diagnostics)] if diagnostics is not None else []),
+        *prior_sections(summary["provenance"]),
         sections.gain_section(summary),
         sections.paper_section(summary),
         sections.provenance_section(summary),
