@@ -110,10 +110,20 @@ def multibodies(width: int = 8, hidden: int = 16, num_hypotheses: int = 3) -> St
     for name in ("fc3", "fc4", "fc5", "fc6", "decflow_mu", "decflow_logsigma"):
         linear(flow, name, 4, 4)
     inner = {**hmr(width, hidden), **layer5(width, num_hypotheses), **flow}
-    beside = {"model_realnvp.mask": torch.ones(2, 72), "smpl_mini.faces": torch.zeros(3, 3).long()}
-    linear(beside, "model_realnvp.t.0.0", 8, 72)
+    beside = {**realnvp(), "smpl_mini.faces": torch.zeros(3, 3).long()}
     whole = {**{f"model.model.{name}": tensor for name, tensor in inner.items()}, **beside}
     return {f"module.{name}": tensor for name, tensor in whole.items()}
+
+
+def realnvp(couplings: int = 3, hidden: int = 8, dimension: int = 72) -> State:
+    """Build the released code's flow within its model."""
+    state: State = {"model_realnvp.mask": (torch.rand(couplings, dimension) < 0.5).float()}
+    sizes = {0: (hidden, dimension), 3: (hidden, hidden), 6: (dimension, hidden)}
+    for net in ("t", "s"):
+        for i in range(couplings):
+            for layer, (out, into) in sizes.items():
+                linear(state, f"model_realnvp.{net}.{i}.{layer}", out, into)
+    return state
 
 
 def saved(content: Any, *, zipped: bool = True) -> bytes:
@@ -180,3 +190,26 @@ def rotations_of(pose: Tensor) -> Tensor:
     second = tf.normalize(columns[..., 1] - (first * columns[..., 1]).sum(1, keepdim=True) * first)
     third = torch.linalg.cross(first, second)
     return torch.stack([first, second, third], -1).view(len(pose), 24, 3, 3)
+
+
+def run_realnvp(state: State, x: Tensor) -> Tensor:
+    """Run the released flow on x [N, D]: log density [N], couplings taken from the last to the
+    first.
+    """
+    mask, log_det, z = state["model_realnvp.mask"], x.new_zeros(len(x)), x
+
+    def net(name: str, inputs: Tensor) -> Tensor:
+        for layer in (0, 3, 6):
+            weight = state[f"model_realnvp.{name}.{layer}.weight"]
+            inputs = tf.linear(inputs, weight, state[f"model_realnvp.{name}.{layer}.bias"])
+            inputs = inputs if layer == 6 else tf.leaky_relu(inputs)
+        return inputs
+
+    for i in reversed(range(len(mask))):
+        kept, free = mask[i] * z, 1 - mask[i]
+        scale, shift = torch.tanh(net(f"s.{i}", kept)) * free, net(f"t.{i}", kept) * free
+        z = free * (z - shift) * torch.exp(-scale) + kept
+        log_det = log_det - scale.sum(1)
+    identity = torch.eye(x.shape[1], dtype=x.dtype)
+    normal = torch.distributions.MultivariateNormal(x.new_zeros(x.shape[1]), identity)
+    return normal.log_prob(z) + log_det

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import checkpoint_lookalikes as lookalikes
-from multibodies.commands.import_checkpoint import KINDS
+from multibodies.commands.import_checkpoint import KINDS, PRIOR
 from multibodies.core.regressor import Regressor, RegressorSpec
 from multibodies.imports.adopt import initial_state
 from multibodies.imports.convert import Report, compare, rename
@@ -44,7 +44,7 @@ def reports(kind: str) -> tuple[Facts, Report]:
 
 
 def test_the_command_offers_every_kind() -> None:
-    assert tuple(KEYMAPS) == KINDS == tuple(FULL)
+    assert (*KEYMAPS, PRIOR) == KINDS == (*FULL, PRIOR)
 
 
 @pytest.mark.parametrize("kind", KEYMAPS)

@@ -1,8 +1,9 @@
-"""Make a checkpoint of others ours: torchvision's ResNets, SPIN's, the released 3D Multi-bodies'.
+"""Make a checkpoint of others ours: torchvision's ResNets, SPIN's, the released 3D Multi-bodies'
+and its prior's.
 
 KIND says how the file's tensors are named. The file is never unpickled freely, so nothing in it
 can run. Of torchvision's the trunk is taken and the head starts anew, for stage 1; the others are
-whole regressors. What was missing and what was left over is printed, and told by the meta.
+whole networks. What was missing and what was left over is printed, and told by the meta.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
     from multibodies.imports.adopt import Adopted, Source
 
 HELP = "somebody's checkpoint -> weights"
-KINDS = ("torchvision-resnet18", "torchvision-resnet50", "spin", "multibodies")
+PRIOR = "multibodies-prior"
+KINDS = ("torchvision-resnet18", "torchvision-resnet50", "spin", "multibodies", PRIOR)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,18 +43,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Convert, write the folder and print what became of every tensor."""
     from multibodies.checkpoints import WEIGHTS, save_module
-    from multibodies.imports.adopt import adopt, open_source
-    from multibodies.training import regressor_spec
 
     if (args.out / WEIGHTS).exists():
         raise UserError(f"{args.out}: holds a checkpoint already; choose another folder")
+    adopted = _prior(args) if args.kind == PRIOR else _regressor(args)
+    save_module(args.out, adopted.state, adopted.meta)
+    _show(args.file, adopted)
+    print(args.out)
+
+
+def _prior(args: argparse.Namespace) -> Adopted:
+    from multibodies.imports.released_prior import adopt_prior
+
+    if args.overrides or args.num_hypotheses or args.mean_params:
+        raise UserError(f"{PRIOR}: the file says all; leave out the options but --out")
+    return adopt_prior(args.file)
+
+
+def _regressor(args: argparse.Namespace) -> Adopted:
+    from multibodies.imports.adopt import adopt, open_source
+    from multibodies.training import regressor_spec
+
     source = open_source(args.kind, args.file, args.num_hypotheses)
     config = _config_for(source, args)
     spec = regressor_spec(config.model, source.facts.num_hypotheses)
-    adopted = adopt(source, spec, args.seed, args.mean_params)
-    save_module(args.out, adopted.state, adopted.meta)
-    _show(source, adopted)
-    print(args.out)
+    return adopt(source, spec, args.seed, args.mean_params)
 
 
 def _config_for(source: Source, args: argparse.Namespace) -> Config:
@@ -69,11 +84,14 @@ def _config_for(source: Source, args: argparse.Namespace) -> Config:
     return load_config(args.profile, {**decided, **asked})
 
 
-def _show(source: Source, adopted: Adopted) -> None:
-    """Print counts and first names."""
-    report = adopted.report
-    print(f"{source.path}: {source.facts.trunk}, M = {source.facts.num_hypotheses}")
-    for note in source.notes:
+def _show(path: Path, adopted: Adopted) -> None:
+    """Print what the network is, counts and first names."""
+    report, spec = adopted.report, adopted.meta["spec"]
+    if "num_hypotheses" in spec:
+        print(f"{path}: {spec['trunk']}, M = {spec['num_hypotheses']}")
+    else:
+        print(f"{path}: a flow of {spec['couplings']} couplings")
+    for note in adopted.meta["imported"]["notes"]:
         print(f"  {note}")
     print(f"  taken      {_some(report.taken)}")
     print(f"  missing    {_some(report.missing)}")

@@ -48,8 +48,8 @@ class KeyMap:
 
     kind: str
     version: int
-    trunk: str
-    rules: Rules  # (pattern of a source name, our name)
+    trunk: str = ""
+    rules: Rules = ()  # (pattern of a source name, our name)
     containers: tuple[str, ...] = ()  # keys under which the file may hold its state dict
     joined: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # ours: flat parts, in turn
     absent: str = f"{COUNTERS}|{CONSTANTS}"  # ours that such a file may lack
