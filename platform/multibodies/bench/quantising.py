@@ -31,7 +31,7 @@ class Search(NamedTuple):
     target: float
 
 
-SEARCHES = (Search("precise", 2, 3, 1000, 1.01, 10), Search("fast", 1, 6, 0, 1.05, 50))
+SEARCHES = (Search("precise", 2, 3, 1000, 1.01, 10), Search("fast", 1, 3, 0, 1.05, 50))
 
 
 def by_sklearn(points: Tensor, weights: Tensor, n: int) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 
 import torch
@@ -55,6 +56,8 @@ def training_road(
     arrays = load_body()
     torch.manual_seed(0)
     spec = RegressorSpec(num_hypotheses=count, feedback=feedback)
+    if setting.quick:
+        spec = replace(spec, width=8, hidden=16)
     model = Regressor(spec).to(setting.device).train()
     vertices = VertexBody(arrays)
     joints: JointBody = make_joints(arrays)  # type: ignore[assignment]  # or what poses as it does
