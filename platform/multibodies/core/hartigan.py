@@ -175,15 +175,16 @@ def hartigan(problems: Problems, label: Tensor, n: int, moves: int) -> tuple[Ten
         fall, point, target = _best_moves(problems, state, added)
         who = (fall > TOLERANCE * scatter[rows]).nonzero()[:, 0]
         if 2 * len(who) < len(rows):  # most are done: go on without them
+            label[rows] = state.label
             rows, problems, state, added = rows[who], problems.of(who), state.of(who), added[who]
             fall, point, target = fall[who], point[who], target[who]
             who = torch.arange(len(who), device=who.device)
         if not len(who):
             break
-        touched = (state.label[who, point[who]], target[who])
+        touched = torch.cat([state.label[who, point[who]], target[who]])
         _move(problems, state, who, point[who], target[who])
-        for cluster in touched:
-            added[who, cluster] = _additions(problems, state, who, cluster)
-        label[rows] = state.label
+        twice = torch.cat([who, who])
+        added[twice, touched] = _additions(problems, state, twice, touched)
         energy[rows[who]] -= fall[who]
+    label[rows] = state.label
     return label, energy
