@@ -45,8 +45,11 @@ def _row(config: Config, kind: str, setting: Setting) -> Row:
     model = Regressor(training.regressor_spec(config.model, stage.num_hypotheses))
     model = model.to(setting.device).train()
     objective = training.build_objective(load_body(), config.loss).to(setting.device)
-    optimizer = training.make_optimizer(model, stage, freeze_trunk=kind == "features")
-    rows = _rows(kind, model.pooling.num_features, setting)
+    optimizer = training.make_optimizer(model, stage, "head" if kind == "features" else "all")
+    with torch.no_grad():
+        blank = torch.zeros(2, 3, SIDE, SIDE, device=setting.device)
+        features = model.pooled(blank).features.shape[1]
+    rows = _rows(kind, features, setting)
     batches = training.epoch_batches(rows, stage.batch_size, 0)(0)
     batch, forward = next(batches), training.Forward(model)
     times = alternate(
