@@ -5,6 +5,7 @@ PYTHON  ?= python3
 STAGE1  ?= shipped
 WORKERS ?= 1
 PORT    ?= 5000
+DEVICE  ?= cpu
 
 VENV  := .venv
 BIN   := $(VENV)/bin
@@ -20,7 +21,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install table2 smoke stage1 test test-fast lint format ui readme lock clean
+.PHONY: help install table2 smoke stage1 test test-fast lint bench format ui readme lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -56,6 +57,9 @@ lint: $(STAMP) ## ruff, mypy, import contracts
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	PYTHONPATH=platform $(BIN)/lint-imports
+
+bench: $(STAMP) ## speed and memory as ratios, into runs/bench (10 minutes; DEVICE=cuda on a GPU)
+	GOMP_SPINCOUNT=0 $(BIN)/multibodies bench --out runs/bench --device $(DEVICE)
 
 format: $(STAMP) ## let ruff lay out the code
 	$(BIN)/ruff check --fix .

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from multibodies.core.hartigan import hartigan, make_problems, seed_clusters, uniform_table
+from multibodies.core.lloyd import lloyd
 from multibodies.errors import UserError
 
 LEAST_WEIGHT = 1e-8  # of the mean weight: what a hypothesis of weight 0 counts for in the search
@@ -59,6 +60,7 @@ def kmeans(
     n: int,
     *,
     restarts: int = 4,
+    rounds: int = 0,
     iterations: int = 1000,
     seed: int = 0,
 ) -> Clusters:
@@ -68,6 +70,9 @@ def kmeans(
     others from k-means++ with the random table of `seed`; each takes single-point moves until none
     lowers E (at most `iterations` an image), which is also a fixed point of Lloyd's iteration; the
     least E wins. An image's result does not depend on the others. n = 1 is the weighted mean.
+    `rounds` of Lloyd's iteration before the moves trade a little of E for speed (`make bench`):
+    restarts=2, rounds=3 is within 1 % of scikit-learn's n_init=10; restarts=1, rounds=3 without
+    moves, iterations=0, within 5 %.
     A hypothesis of weight 0 pulls no centre, unless its whole cluster has weight 0: then the centre
     is their plain mean.
     Raises UserError on n > M, n < 1, unequal shapes, numbers that are not finite, negative weights
@@ -77,7 +82,7 @@ def kmeans(
     table = uniform_table(restarts, n, seed).to(points.device)
     size = max(1, CHUNK // (restarts * n * points.shape[1]))
     pairs = zip(torch.split(points, size), torch.split(weights, size), strict=True)
-    parts = [_kmeans_chunk(x.double(), w.double(), table, iterations) for x, w in pairs]
+    parts = [_kmeans_chunk(x.double(), w.double(), table, rounds, iterations) for x, w in pairs]
     centroids, assignment, energy, mass = (torch.cat(part) for part in zip(*parts, strict=True))
     return Clusters(centroids.to(points), assignment, energy.to(points), mass.to(points))
 
@@ -143,12 +148,15 @@ def quantise(
     return Quantised(values[image, index], clusters, index)
 
 
-def _kmeans_chunk(points: Tensor, weights: Tensor, table: Tensor, moves: int) -> Clusters:
+def _kmeans_chunk(
+    points: Tensor, weights: Tensor, table: Tensor, rounds: int, moves: int
+) -> Clusters:
     """`kmeans` of some images in float64, with the random numbers [R, N]."""
     restarts, n = table.shape
     share = weights / weights.mean(1, keepdim=True)
     problems = make_problems(points, share.clamp(min=LEAST_WEIGHT), restarts)
     label = seed_clusters(problems, table.repeat(len(points), 1))
+    label = lloyd(problems, label, n, rounds)
     label, energy = hartigan(problems, label, n, moves)
     best = energy.view(-1, restarts).argmin(1)
     image = torch.arange(len(points), device=points.device)
@@ -188,7 +196,7 @@ def _check(points: Tensor, weights: Tensor, n: int, restarts: int) -> None:
 
 def _refuse_non_finite(name: str, values: Tensor) -> None:
     """Raise UserError naming the first image of values [B, D] with a NaN or an infinity."""
-    bad = (~values.isfinite().all(1)).nonzero()
+    bad = (~values.abs().amax(1).isfinite()).nonzero()  # amax keeps a NaN
     if len(bad):
         image = int(bad[0])
         raise UserError(f"{name} of image {image} are not finite: quarantine it before quantising")
