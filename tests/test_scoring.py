@@ -85,7 +85,7 @@ class Naive:
 
     def outputs(self, n: int, representative: str) -> list[tuple[Array, Array]]:
         """Return (j14, j24) of every representative; of two equally near medoids the heavier, then
-        the earlier.
+        that with the smaller sum of its coordinates times the roots of 1, 2, 3, ...
         """
         out = []
         for members in self.best_clusters(n)[0]:
@@ -96,7 +96,9 @@ class Naive:
                 continue
             centre = mean(self.j24, self.weights, members)
             far = {i: round(float(((self.j24[i] - centre) ** 2).sum()), 9) for i in members}
-            nearest = min(members, key=lambda i: (far[i], -round(self.weights[i], 12), i))
+            roots = np.arange(1, self.j24[0].size + 1) ** 0.5
+            key = {i: float((self.j24[i].ravel() * roots).sum()) for i in members}
+            nearest = min(members, key=lambda i: (far[i], -round(self.weights[i], 12), key[i]))
             out.append((self.j14[nearest], self.j24[nearest]))
         return out
 

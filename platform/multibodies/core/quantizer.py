@@ -69,7 +69,8 @@ def kmeans(
     points [B, M, D], weights [B, M] >= 0. Restart 0 starts from weighted farthest points, the
     others from k-means++ with the random table of `seed`; each takes single-point moves until none
     lowers E (at most `iterations` an image), which is also a fixed point of Lloyd's iteration; the
-    least E wins. An image's result does not depend on the others. n = 1 is the weighted mean.
+    least E wins. An image's result depends neither on the others nor on the order of its
+    hypotheses. n = 1 is the weighted mean.
     `rounds` of Lloyd's iteration before the moves trade a little of E for speed (`make bench`):
     restarts=2, rounds=3 is within 1 % of scikit-learn's n_init=10; restarts=1, rounds=3 without
     moves, iterations=0, within 5 %.
@@ -85,6 +86,31 @@ def kmeans(
     parts = [_kmeans_chunk(x.double(), w.double(), table, rounds, iterations) for x, w in pairs]
     centroids, assignment, energy, mass = (torch.cat(part) for part in zip(*parts, strict=True))
     return Clusters(centroids.to(points), assignment, energy.to(points), mass.to(points))
+
+
+def _kmeans_chunk(
+    points: Tensor, weights: Tensor, table: Tensor, rounds: int, moves: int
+) -> Clusters:
+    """`kmeans` of some images in float64, with the random numbers [R, N].
+
+    Seeds, ties and rounding follow an order of the hypotheses' own, not the one they came in.
+    """
+    order = own_order(points, weights)
+    image = torch.arange(len(points), device=points.device)[:, None]
+    found = _search(points[image, order], weights[image, order], table, rounds, moves)
+    assignment = torch.empty_like(order).scatter_(1, order, found.assignment)
+    return found._replace(assignment=assignment)
+
+
+def own_order(points: Tensor, weights: Tensor) -> Tensor:
+    """Return an order [B, M] of the hypotheses that does not depend on how they are listed.
+
+    By a fixed mixture of their coordinates, then by weight: only equal ones keep their places.
+    """
+    mixture = torch.arange(1, points.shape[2] + 1, dtype=points.dtype, device=points.device).sqrt()
+    by_weight = weights.argsort(dim=1, stable=True)
+    key = (points * mixture).sum(2).gather(1, by_weight)
+    return by_weight.gather(1, key.argsort(dim=1, stable=True))
 
 
 def cluster_means(values: Tensor, assignment: Tensor, weights: Tensor, n: int) -> Tensor:
@@ -105,17 +131,21 @@ def cluster_means(values: Tensor, assignment: Tensor, weights: Tensor, n: int) -
 
 
 def medoids(points: Tensor, assignment: Tensor, centroids: Tensor, weights: Tensor) -> Tensor:
-    """Return each cluster's member nearest to its centroid; ties: the heavier, then the earlier.
+    """Return each cluster's member nearest to its centroid; ties: the heavier, then the first in
+    `own_order`.
 
     points [B, M, D], assignment [B, M], centroids [B, N, D], weights [B, M] -> indices [B, N]. The
     released code returns these instead of centroids: a mesh exists for them.
     """
+    order = own_order(points.double(), weights)
+    points = points.gather(1, order[..., None].expand_as(points)).double()
+    assignment, weights = assignment.gather(1, order), weights.gather(1, order)
     own = centroids.double().gather(1, assignment[..., None].expand_as(points))
-    distance = (points.double() - own).square().sum(2)
+    distance = (points - own).square().sum(2)
     member = torch.nn.functional.one_hot(assignment, centroids.shape[1]).mT.bool()  # [B, N, M]
     near = distance[:, None].masked_fill(~member, torch.inf)
     tied = near <= near.amin(2, keepdim=True) * (1 + TIE)
-    return weights[:, None].masked_fill(~tied, -1.0).argmax(2)
+    return order.gather(1, weights[:, None].masked_fill(~tied, -1.0).argmax(2))
 
 
 def quantise(
@@ -148,10 +178,8 @@ def quantise(
     return Quantised(values[image, index], clusters, index)
 
 
-def _kmeans_chunk(
-    points: Tensor, weights: Tensor, table: Tensor, rounds: int, moves: int
-) -> Clusters:
-    """`kmeans` of some images in float64, with the random numbers [R, N]."""
+def _search(points: Tensor, weights: Tensor, table: Tensor, rounds: int, moves: int) -> Clusters:
+    """`_kmeans_chunk` of hypotheses in their own order."""
     restarts, n = table.shape
     share = weights / weights.mean(1, keepdim=True)
     problems = make_problems(points, share.clamp(min=LEAST_WEIGHT), restarts)
