@@ -21,24 +21,33 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(scope="module")
 def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Every benchmark once, at tiny sizes."""
+    """The lighter benchmarks once, at tiny sizes."""
     folder = tmp_path_factory.mktemp("bench")
-    suite.run((), folder, device="cpu", rounds=1, threads=1, quick=True)
+    light = ("quantising", "flow", "inference")
+    suite.run(light, folder, device="cpu", rounds=1, threads=1, quick=True)
     return folder
+
+
+@pytest.mark.slow
+def test_every_benchmark_runs(tmp_path: Path) -> None:
+    suite.run((), tmp_path, device="cpu", rounds=1, threads=1, quick=True)
+    rows = json.loads((tmp_path / "bench.json").read_text())
+    for start in ("joints", "K-means", "step", "inference", "prior", "training on", "bf16"):
+        assert any(row["name"].startswith(start) for row in rows)
+    assert all(row["ratio"] is not None or row["note"] for row in rows)
+    assert len({row["name"] for row in rows}) == len(rows) >= 15
 
 
 def test_the_json_has_what_was_promised(out: Path) -> None:
     rows = json.loads((out / "bench.json").read_text())
     names = [row["name"] for row in rows]
-    assert len(set(names)) == len(names) >= 15
+    assert len(set(names)) == len(names) == 4
     for row in rows:
         assert set(row) >= {"name", "ratio", "target", "unit", "ratio_of_minima", "verdict"}
         measured = isinstance(row["ratio"], float) and row["ratio"] > 0
         assert measured or (row["ratio"] is None and row["note"])
     energies = [row["energy"] for row in rows if row["name"].startswith("K-means")]
     assert len(energies) == 2
-    for start in ("joints", "K-means", "step", "inference", "prior", "training on", "bf16"):
-        assert any(name.startswith(start) for name in names)
 
 
 def test_the_table_has_every_row_and_the_machine(out: Path) -> None:
