@@ -193,11 +193,9 @@ def objective_of(task: Task) -> Objective:
 
 
 def loss_of(task: Task) -> LossConfig:
-    """Return the weights of eq. 8: in stage 1, with M = 1, eq. 5 would repeat eq. 7's term, and
-    hypothesis 0 is the best one."""
+    """Return the weights of eq. 8 in the task's stage."""
     loss = task.config.loss
-    alone = {"ri": 0.0, "supervise_first": False}
-    return loss.model_copy(update=alone) if task.stage == "stage1" else loss
+    return loss.for_stage1() if task.stage == "stage1" else loss
 
 
 def meta_of(state: TrainingState, recipe: Mapping[str, Any]) -> dict[str, Any]:

@@ -107,6 +107,10 @@ class LossConfig(Section):
     )  # vertices in L_V, scaled to all of them; 0 = all (paper)
     heatmap: float = Field(0.0, ge=0)  # ours: cross-entropy of the keypoint pooling's heat maps
 
+    def for_stage1(self) -> LossConfig:
+        """Return the weights for M = 1: eq. 5 would repeat eq. 7, hypothesis 0 is the best."""
+        return self.model_copy(update={"ri": 0.0, "supervise_first": False})
+
 
 class StageConfig(Section):
     """One training: stage 1 (M = 1) or stage 2 (best-of-M)."""

@@ -158,7 +158,8 @@ def _shared(sweep: Sweep, base: Config, cached: bool) -> tuple[Stage, ...]:
     model = base.model.model_dump(mode="json", exclude={"trains"})
     recipe: dict[str, Any] = {"source": sweep.stage1, "model": model, **_dump(base, "body")}
     if sweep.stage1 == "train":
-        recipe |= {**of_data, **_dump(base, "loss", "stage1")}
+        loss = base.loss.for_stage1().model_dump(mode="json")
+        recipe |= {**of_data, "loss": loss, **_dump(base, "stage1")}
     kind = "stage1" if sweep.stage1 == "train" else "stage1-shipped"
     stage1 = Stage(kind, "stage1", "stage1", recipe)
     if not cached:
