@@ -19,6 +19,8 @@ from multibodies.local import fit_local
 from multibodies.training import build_stage2, learning_rate, regressor_spec
 from training_samples import save_rows, save_stage1, tiny_config
 
+pytestmark = pytest.mark.slow
+
 SHIPPED = Path(fitting.__file__).parent / "assets" / "stage1"
 AVERAGE = {"model.pooling": "average"}
 LAYER5 = {**AVERAGE, "model.head": "layer5"}
@@ -140,7 +142,7 @@ def test_the_recipe_counts_the_content_of_mean_params(rows: Path, tmp_path: Path
         )
     assert recipes[0] == recipes[1]
     assert recipes[0] != recipes[2]
-    with pytest.raises(UserError, match=r"gone\.npz: cannot read"):
+    with pytest.raises(UserError, match=r"gone\.npz: cannot be read"):
         fitting.recipe_of(_task({"model.mean_params": "gone.npz"}, rows, None), source)
 
 

@@ -16,6 +16,8 @@ from multibodies.bench.harness import Row, Setting, Times
 from multibodies.core.body import JointBody
 from multibodies.errors import UserError
 
+pytestmark = pytest.mark.slow
+
 CPU = torch.device("cpu")
 
 

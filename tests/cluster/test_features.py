@@ -20,6 +20,8 @@ from multibodies.errors import UserError
 from multibodies.local import fit_local
 from training_samples import flip_byte, largest_difference, save_rows, save_stage1, tiny_config
 
+pytestmark = pytest.mark.slow
+
 SIZES = (8, 4, 6)
 
 

@@ -25,6 +25,8 @@ from multibodies.core.prior_fit import (
 )
 from multibodies.errors import UserError
 
+pytestmark = pytest.mark.slow
+
 SPEC = PriorSpec(couplings=4, hidden=32, noise=0.02, std_floor=0.01, joints=4)
 
 

@@ -15,6 +15,8 @@ from multibodies.data.embedded import embedded_rows
 from multibodies.data.fresh import fresh_batches, fresh_source
 from training_samples import TINY, render_in_a_thread
 
+pytestmark = pytest.mark.slow
+
 CHUNK = 8
 
 

@@ -27,6 +27,8 @@ from multibodies.report.summary import rewrite_report, show, write_page, write_r
 from multibodies.report.tables import table2
 from report_samples import per_image
 
+pytestmark = pytest.mark.slow
+
 PROVENANCE = {"profile": "smoke", "command": "a <b>", "seconds": {"prior": 3.2}}
 
 
