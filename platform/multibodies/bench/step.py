@@ -22,7 +22,7 @@ WEIGHTS = {
     **{"ri": 1.0, "best": 25.0, "theta": 1.0, "beta": 0.001, "vertices": 1.0},
     **{"rb": 1.0, "heatmap": 0.0},
 }
-BATCH, HYPOTHESES, SIDE = 16, 100, 64
+BATCH, HYPOTHESES, SIDE = 32, 100, 64
 
 
 class MeshedJoints(nn.Module):

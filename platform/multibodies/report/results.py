@@ -52,9 +52,10 @@ def samples_figure(run_dir: Path) -> Figure:
 
 def galleries(plan: Plan, run_dir: Path, provenance: Mapping[str, Any]) -> list[Figure]:
     """Draw hypotheses on every scored split: the last training's, at the flow weight chosen on val
-    or, without a choice, the configured one.
+    or, without a choice, the first cell's.
     """
-    alpha = provenance["flow_weight_choice"].get("flow_weight", plan.base.evaluation.flow_weight)
+    first = plan.cells[0].config.evaluation.flow_weight
+    alpha = provenance["flow_weight_choice"].get("flow_weight", first)
     training, n = plan.trainings[-1].id, min(5, max(plan.base.evaluation.n))
     return [
         write_gallery(run_dir, training, split, flow_weight=alpha, n=n, body=plan.base.body.path)
