@@ -59,6 +59,7 @@ lint: $(STAMP) ## ruff, mypy, import contracts
 	PYTHONPATH=platform $(BIN)/lint-imports
 
 bench: $(STAMP) ## speed and memory as ratios, into runs/bench (10 minutes; DEVICE=cuda on a GPU)
+	-@$(BIN)/python -c 'import body_models' 2>/dev/null || $(BIN)/pip install --quiet -c requirements.lock --no-build-isolation -e '.[bench]'
 	GOMP_SPINCOUNT=0 $(BIN)/multibodies bench --out runs/bench --device $(DEVICE)
 
 format: $(STAMP) ## let ruff lay out the code
