@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 
-from multibodies.bench.arguments import add_arguments, run
+from multibodies.bench.arguments import add_arguments
+from multibodies.bench.start import run
 from multibodies.errors import UserError
 
 

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 
 BENCHMARKS = ("joints", "quantising", "step", "inference", "flow", "waiting", "throughput")
-# Threads that wait must not spin: on a shared machine they take the time they measure.
-ENVIRONMENT = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,22 +25,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--quick", action="store_true", help="tiny sizes: does it run, not how fast"
-    )
-
-
-def run(args: argparse.Namespace) -> None:
-    """Measure, print the table and write it; a missed target is said there, and no error."""
-    # before torch or scikit-learn load their threads
-    os.environ.update(ENVIRONMENT, OMP_NUM_THREADS=str(args.threads))
-    from multibodies.bench import suite
-
-    suite.run(
-        args.only,
-        args.out,
-        device=args.device,
-        rounds=args.rounds,
-        threads=args.threads,
-        quick=args.quick,
     )
 
 

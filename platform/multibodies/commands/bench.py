@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from multibodies.bench.arguments import add_arguments, run
+from multibodies.bench.arguments import add_arguments
+from multibodies.bench.start import run
 
 HELP = "measure speed and memory, as ratios"
 
