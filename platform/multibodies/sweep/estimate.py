@@ -13,7 +13,7 @@ PIXELS = 64 * 64  # the image size at which the rates were measured
 PREPARED = 400.0  # rows written per second
 FEATURES = 600.0  # images per second through the frozen trunk
 STAGE1 = 300.0  # images per second of stage 1
-STAGE2_CACHED = 500.0  # feature rows per second of stage 2 at M = 50
+STAGE2_CACHED = 360.0  # feature rows per second of stage 2 at M = 50
 PRIOR_STEPS = 40.0  # prior steps of 256 skeletons per second
 SCORED = 100.0  # images per second and cell
 START_UP = 15.0  # Ray's own start of a stage or trial, seconds
