@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from PIL import Image
 
 from multibodies.errors import UserError
-from multibodies.report.comparison import comparison_rows, write_comparison
+from multibodies.report.comparison import axes_of, comparison_rows, write_comparison
+from multibodies.report.rewriting import rewrite_report
 from multibodies.sweep import Plan, expand, load_sweep
 from report_samples import per_image
 
@@ -38,7 +40,7 @@ def test_only_eq_5s_weight_makes_a_table_2(plan: Plan) -> None:
 
 
 def test_rows_are_means_over_images_and_seeds(plan: Plan, tmp_path: Path) -> None:
-    rows = comparison_rows(plan, tmp_path)
+    rows = comparison_rows(tmp_path, axes_of(plan))
     assert len(rows) == 2 * 3 * 4
     frames = [per_image(6, (seed,), (0.0,), (0.1,), noise=1.0) for seed in (0, 1)]
     for row in rows:
@@ -52,7 +54,8 @@ def test_rows_are_means_over_images_and_seeds(plan: Plan, tmp_path: Path) -> Non
 
 
 def test_the_page_has_a_line_per_cell_and_dataset(plan: Plan, tmp_path: Path) -> None:
-    page = write_comparison(plan, tmp_path, {"command": "a"}, [])
+    provenance = {"command": "a", "profile": "embedded"}
+    page = write_comparison(tmp_path, axes_of(plan), provenance, [])
     assert [section.title for section in page.sections] == [
         "wild",
         "awild",
@@ -64,6 +67,11 @@ def test_the_page_has_a_line_per_cell_and_dataset(plan: Plan, tmp_path: Path) ->
         assert text.count(f"model.rank = {rank} ") == 2
     assert len(json.loads((tmp_path / "table2.json").read_text())["rows"]) == 24
     assert (tmp_path / "table2.html").exists()
+    with Image.open(tmp_path / "figures" / "mpjpe_n.png") as picture:
+        assert picture.width > 1.5 * picture.height  # two panels side by side
+    written = {path.name: path.read_bytes() for path in tmp_path.glob("table2.*")}
+    rewrite_report(tmp_path, "unknown", 7)
+    assert {path.name: path.read_bytes() for path in tmp_path.glob("table2.*")} == written
 
 
 def test_a_training_without_records_is_named(plan: Plan, tmp_path: Path) -> None:
@@ -71,4 +79,4 @@ def test_a_training_without_records_is_named(plan: Plan, tmp_path: Path) -> None
     frame = pd.read_parquet(path)
     frame[frame["training"] != "seed1-rank8"].to_parquet(path)
     with pytest.raises(UserError, match=r"per_image\.parquet, seed1-rank8: no records"):
-        comparison_rows(plan, tmp_path)
+        comparison_rows(tmp_path, axes_of(plan))

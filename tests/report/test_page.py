@@ -23,7 +23,8 @@ from multibodies.report.html import html
 from multibodies.report.markdown import markdown, terminal
 from multibodies.report.page import Figure, Page, Section, Table
 from multibodies.report.provenance import command_line, git_commit, machine, versions
-from multibodies.report.summary import rewrite_report, show, write_page, write_report
+from multibodies.report.rewriting import rewrite_report
+from multibodies.report.summary import show, write_page, write_report
 from multibodies.report.tables import table2
 from report_samples import per_image
 

@@ -17,7 +17,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Write the report and print its tables; where the numbers came from is kept."""
-    from multibodies.report.summary import rewrite_report, show
+    from multibodies.report.rewriting import rewrite_report
+    from multibodies.report.summary import show
     from multibodies.runs import read_record
     from multibodies.sweep.state import PLAN_FILE
 

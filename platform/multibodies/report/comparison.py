@@ -15,65 +15,87 @@ import pandas as pd
 
 from multibodies.files import write_bytes
 from multibodies.protocols import label_of
+from multibodies.report import figures
 from multibodies.report.page import Figure, Page, Section, Table
 from multibodies.report.prior import prior_sections
 from multibodies.report.records import VALUES, check_per_image, datasets_of
 from multibodies.report.sections import provenance_section
-from multibodies.report.summary import PER_IMAGE, STEM, write_page
+from multibodies.report.summary import FIGURES, PER_IMAGE, STEM, listed, write_page
 from multibodies.sweep import Plan
 
 Record = dict[str, Any]
 
 
+def axes_of(plan: Plan) -> dict[str, str]:
+    """Return the label of each training: the settings in which it differs, in words."""
+    return {
+        training.id: ", ".join(f"{key} = {value}" for key, value in training.overrides.items())
+        for training in plan.trainings
+    }
+
+
 def write_comparison(
-    plan: Plan, run_dir: Path, provenance: Mapping[str, Any], drawn: Sequence[Figure]
+    run_dir: Path,
+    trainings: Mapping[str, str],
+    provenance: Mapping[str, Any],
+    extra: Sequence[Figure],
 ) -> Page:
-    """Write table2.{json,md,html} of such a sweep. Raises UserError on missing records."""
-    rows = comparison_rows(plan, run_dir)
-    summary = {"profile": plan.sweep.profile, "rows": rows, "provenance": dict(provenance)}
+    """Write table2.{json,md,html} of such a sweep; `trainings` are `axes_of` its plan.
+
+    Raises UserError on missing records.
+    """
+    rows = comparison_rows(run_dir, trainings)
+    summary = {
+        "profile": provenance["profile"],
+        "trainings": dict(trainings),
+        "rows": rows,
+        "provenance": dict(provenance),
+        "figures": listed(extra, run_dir),
+    }
     tables = [_section(rows, name) for name in dict.fromkeys(row["dataset"] for row in rows)]
-    figures = Section("Figures", tuple(drawn))
-    sections = (*tables, figures, *prior_sections(provenance), provenance_section(summary))
-    page = Page(f"{plan.name}, profile '{plan.sweep.profile}'", sections)
+    curves = figures.save(figures.comparison_curves(rows), run_dir / FIGURES / "mpjpe_n.png")
+    caption = f"MPJPE-n ({rows[0]['protocol']}), mean over images and seeds; points: each seed"
+    drawn = Section("Figures", (Figure(curves, caption), *extra))
+    sections = (*tables, drawn, *prior_sections(provenance), provenance_section(summary))
+    name = provenance.get("recipe", {}).get("name", run_dir.name)
+    page = Page(f"{name}, profile '{provenance['profile']}'", sections)
     write_page(run_dir, page)
     text = json.dumps(summary, indent=1, allow_nan=False, default=str)
     write_bytes(run_dir / f"{STEM}.json", text.encode())
     return page
 
 
-def comparison_rows(plan: Plan, run_dir: Path) -> list[Record]:
+def comparison_rows(run_dir: Path, trainings: Mapping[str, str]) -> list[Record]:
     """Return a row per dataset, training axes, flow weight and n: mean errors in mm over images and
     seeds, and each seed's mean."""
     path, parts = run_dir / PER_IMAGE, []
     union = pd.read_parquet(path)
-    for training in plan.trainings:
-        mine = check_per_image(of_training(union, training.id), f"{path}, {training.id}")
-        parts.append(mine.assign(axes=_name(training.overrides)))
+    for training, axes in trainings.items():
+        mine = check_per_image(of_training(union, training), f"{path}, {training}")
+        parts.append(mine.assign(axes=axes))
     frame = pd.concat(parts)
     order = {name: index for index, name in enumerate(datasets_of(frame))}
     names = list(dict.fromkeys(frame["axes"]))
-    rows = []
-    for _, part in frame.groupby(["dataset", "axes", "flow_weight", "n"]):
-        first = part.iloc[0]
-        seeds = part.groupby("seed")[list(VALUES)].mean()
-        row = {name: first[name] for name in ("dataset", "protocol", "axes")}
-        cell = {"flow_weight": float(first["flow_weight"]), "n": int(first["n"])}
-        means = {name: float(part[name].mean()) for name in VALUES}
-        by_seed = {f"{name}_by_seed": [float(x) for x in seeds[name]] for name in VALUES}
-        rows.append({**row, **cell, **means, **by_seed})
+    rows = [_row(part) for _, part in frame.groupby(["dataset", "axes", "flow_weight", "n"])]
     return sorted(
         rows,
         key=lambda r: (order[r["dataset"]], names.index(r["axes"]), r["flow_weight"], r["n"]),
     )
 
 
+def _row(part: pd.DataFrame) -> Record:
+    first = part.iloc[0]
+    seeds = part.groupby("seed")[list(VALUES)].mean()
+    row = {name: first[name] for name in ("dataset", "protocol", "axes")}
+    cell = {"flow_weight": float(first["flow_weight"]), "n": int(first["n"])}
+    means = {name: float(part[name].mean()) for name in VALUES}
+    by_seed = {f"{name}_by_seed": [float(x) for x in seeds[name]] for name in VALUES}
+    return {**row, **cell, **means, **by_seed}
+
+
 def of_training(frame: pd.DataFrame, training: str) -> pd.DataFrame:
     """Return the records of one training, where records name theirs; else all."""
     return frame[frame["training"] == training] if "training" in frame.columns else frame
-
-
-def _name(overrides: Mapping[str, Any]) -> str:
-    return ", ".join(f"{key} = {value}" for key, value in overrides.items())
 
 
 def _section(rows: Sequence[Record], dataset: str) -> Section:

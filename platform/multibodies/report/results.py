@@ -14,7 +14,7 @@ from multibodies import runs
 from multibodies.core import metrics
 from multibodies.data.shards import read_split
 from multibodies.report import figures
-from multibodies.report.comparison import of_training, write_comparison
+from multibodies.report.comparison import axes_of, of_training, write_comparison
 from multibodies.report.gallery import write_gallery
 from multibodies.report.page import Figure, Page
 from multibodies.report.prior_samples import write_samples
@@ -37,7 +37,7 @@ def write_results(plan: Plan, run_dir: Path, provenance: Mapping[str, Any]) -> P
         training_figure(plan, run_dir),
     ]
     if not plan.is_table2:
-        return write_comparison(plan, run_dir, provenance, drawn)
+        return write_comparison(run_dir, axes_of(plan), provenance, drawn)
     return write_report(
         run_dir, provenance, samples=plan.base.evaluation.bootstrap_samples, extra=drawn
     )

@@ -21,7 +21,6 @@ from multibodies.report.prior import prior_sections
 from multibodies.report.records import read_per_image
 from multibodies.report.slices import slice_rows, slice_section
 from multibodies.report.tables import table2
-from multibodies.runs import read_record
 
 PER_IMAGE, DIAGNOSTICS, FIGURES, STEM = (
     "per_image.parquet",
@@ -46,7 +45,7 @@ def write_report(
     run_dir = Path(run_dir)
     per_image = read_per_image(run_dir / PER_IMAGE)
     details = _diagnostics(run_dir)
-    summary = {**table2(per_image, provenance, samples), "figures": _listed(extra, run_dir)}
+    summary = {**table2(per_image, provenance, samples), "figures": listed(extra, run_dir)}
     if details is not None and "occlusion" in details.columns:
         summary["slices"] = slice_rows(per_image, details)
     drawn = _draw(run_dir / FIGURES, grids(per_image), summary, samples)
@@ -55,24 +54,6 @@ def write_report(
     text = json.dumps(summary, indent=1, allow_nan=False, default=str)
     write_bytes(run_dir / f"{STEM}.json", text.encode())
     return page
-
-
-def rewrite_report(run_dir: str | Path, profile: str, samples: int) -> Page:
-    """Write a run's report again from its stored records, as after a change of this package.
-
-    Provenance, extra figures and the number of resamples come from its table2.json; without one
-    (a sweep that was killed before its report) only the given profile and number are known.
-    Raises UserError as `write_report`, and on a damaged table2.json.
-    """
-    path = Path(run_dir) / f"{STEM}.json"
-    before = read_record(path) if path.exists() else {}
-    extra = [Figure(Path(run_dir) / f["path"], f["caption"]) for f in before.get("figures", [])]
-    return write_report(
-        run_dir,
-        before.get("provenance", {"profile": profile}),
-        samples=before.get("bootstrap_samples", samples),
-        extra=extra,
-    )
 
 
 def write_page(run_dir: Path, page: Page) -> None:
@@ -108,7 +89,8 @@ def show(page: Page) -> str:
     return terminal(Page(page.title, kept))
 
 
-def _listed(extra: Sequence[Figure], run_dir: Path) -> list[dict[str, str]]:
+def listed(extra: Sequence[Figure], run_dir: Path) -> list[dict[str, str]]:
+    """Return figures as plain values, by their paths within the run."""
     return [
         {"path": os.path.relpath(figure.path, run_dir), "caption": figure.caption}
         for figure in extra
