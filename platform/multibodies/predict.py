@@ -145,7 +145,8 @@ def choose(stored: StoredHypotheses, n: int, flow_weight: float, square: Square)
     """Quantise the M hypotheses of one image to n medoids (equations 2 and 3)."""
     joints = torch.from_numpy(stored.joints_j24).double()
     weights = hypothesis_weights(torch.from_numpy(stored.log_density).double(), flow_weight)
-    quantised: Quantised = quantise(joints, joints, weights, n, representative="medoid")
+    search = {"restarts": 2, "rounds": 3}  # a few per cent of the network's time
+    quantised: Quantised = quantise(joints, joints, weights, n, representative="medoid", **search)
     chosen = tuple(int(i) for i in quantised.medoids[0])
     mass = tuple(float(w) for w in quantised.clusters.mass[0])
     return Prediction(stored, chosen, mass, square)

@@ -156,13 +156,15 @@ def quantise(
     *,
     representative: Literal["centroid", "medoid"] = "centroid",
     restarts: int = 4,
+    rounds: int = 0,
     seed: int = 0,
 ) -> Quantised:
     """Quantise M hypotheses to n by their joints; return any quantity of the n representatives.
 
     features [B, M, K, 3] are what K-means sees; values [B, M, ...] what is returned (the features,
     evaluation joints, ...): each cluster's weighted mean ("centroid") or its medoid's value.
-    Raises UserError as `kmeans`, and on unequal shapes or another representative.
+    restarts, rounds: how hard `kmeans` searches. Raises UserError as `kmeans`, and on unequal
+    shapes or another representative.
     """
     if representative not in ("centroid", "medoid"):
         raise UserError(f"representative must be 'centroid' or 'medoid', got '{representative}'")
@@ -170,7 +172,7 @@ def quantise(
         shapes = f"{list(features.shape)} and {list(values.shape)}"
         raise UserError(f"need features [B, M, K, 3] and values [B, M, ...], got {shapes}")
     points = features.flatten(2)
-    clusters = kmeans(points, weights, n, restarts=restarts, seed=seed)
+    clusters = kmeans(points, weights, n, restarts=restarts, rounds=rounds, seed=seed)
     index = medoids(points, clusters.assignment, clusters.centroids, weights)
     if representative == "centroid":
         return Quantised(cluster_means(values, clusters.assignment, weights, n), clusters, index)
