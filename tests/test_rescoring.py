@@ -22,6 +22,8 @@ from multibodies.report.score_table import score_page, score_rows
 from multibodies.runs import write_record
 from multibodies.sweep import check_recipe, expand, load_sweep, smoke_variant
 
+pytestmark = pytest.mark.slow
+
 TABLE2 = Path(__file__).resolve().parents[1] / "sweeps" / "table2.toml"
 M, CELLS = 4, {"seed0-ri0": (0, 0.0), "seed1-ri0": (1, 0.0)}
 Capture = pytest.CaptureFixture[str]

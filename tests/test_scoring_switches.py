@@ -22,6 +22,8 @@ from multibodies.scoring import Cell, Scores, score_hypotheses
 from multibodies.truth import truth_from_rows
 from stored_samples import random_rows, random_stored
 
+pytestmark = pytest.mark.slow
+
 IMAGES, M, ALPHAS = 3, 6, (0.0, 1.0)
 Array = npt.NDArray[Any]
 

@@ -15,6 +15,8 @@ from multibodies.core.regressor import Regressor, RegressorSpec
 from multibodies.errors import UserError
 from multibodies.imports.adopt import Adopted, adopt, open_source
 
+pytestmark = pytest.mark.slow
+
 State = dict[str, Any]
 
 

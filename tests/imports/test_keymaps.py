@@ -15,6 +15,8 @@ from multibodies.imports.convert import Report, compare, rename
 from multibodies.imports.facts import Facts, facts_of
 from multibodies.imports.keymaps import KEYMAPS
 
+pytestmark = pytest.mark.slow
+
 M = 25
 FULL: dict[str, tuple[str, int]] = {  # trunk, features
     "torchvision-resnet18": ("resnet18", 512),

@@ -16,6 +16,8 @@ from multibodies.report.rewriting import rewrite_report
 from multibodies.sweep import Plan, expand, load_sweep
 from report_samples import per_image
 
+pytestmark = pytest.mark.slow
+
 SWEEPS = Path(__file__).parents[2] / "sweeps"
 WORSE = {0: 0.0, 8: 2.0, 32: 1.0}  # mm
 

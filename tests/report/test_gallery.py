@@ -32,6 +32,8 @@ from multibodies.report.gallery import (
     write_gallery,
 )
 
+pytestmark = pytest.mark.slow
+
 SPLIT, ROWS, M, RIGHT = "awild-test", 4, 7, 3
 DATA = DataConfig(image_size=64)
 

@@ -23,6 +23,8 @@ from multibodies.report.prior_samples import NAME, VIEWS, draw_samples, sample, 
 from multibodies.report.summary import write_report
 from report_samples import per_image
 
+pytestmark = pytest.mark.slow
+
 META: dict[str, Any] = {
     "train_nll": -141.14,
     "val_nll": -138.26,
