@@ -1,4 +1,4 @@
-"""People before a pinhole camera, with every label a dataset may carry, and marked pictures of them.
+"""People before a pinhole camera, with every label a dataset may carry, and pictures with marks.
 
 Legend: K joint, V vertex. Metres in the camera's frame (x right, y down, z forward); continuous
 pixels (the first covers [0, 1)). float64.

@@ -1,4 +1,4 @@
-"""What every importer is: it lists, cheaply and in a fixed order, and reads any part of its list."""
+"""What every importer is: it lists, cheaply and in a fixed order, and reads any part of that."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Labels that follow from a body: its joints in every order of the schema. Legend: B body, K joint."""
+"""Labels that follow from a body: its joints in every order of the schema. Legend: B body."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SETS = ("j24", "openpose25", "h36m17", "smpl24")
 
 
 class BodyJoints(NamedTuple):
-    """Joints of B bodies in metres, untranslated: [B, 24, 3], [B, 25, 3], [B, 17, 3], [B, 24, 3]."""
+    """Joints of B bodies in metres, untranslated: [B, 24 | 25 | 17 | 24, 3]."""
 
     j24: Floats
     openpose25: Floats

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
+from types import ModuleType
 
 from multibodies.data.sources.importer import Importer, SourceOptions
 from multibodies.errors import UserError, nearest
@@ -28,9 +29,11 @@ def open_importer(name: str, options: SourceOptions) -> Importer:
     if name not in SETS:
         raise UserError(f"unknown dataset '{name}'{nearest(name, SETS)}")
     if options.root.endswith(".npz"):
-        from multibodies.data.sources.npz import open_npz
-
-        return open_npz(name, options)
-    module = import_module(f"multibodies.data.sources.{SETS[name]}")
-    importer: Importer = module.open_source(options)
+        importer: Importer = _module("npz").open_source(name, options)
+        return importer
+    importer = _module(SETS[name]).open_source(options)
     return importer
+
+
+def _module(name: str) -> ModuleType:
+    return import_module(f"multibodies.data.sources.{name}")
