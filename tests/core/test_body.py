@@ -14,13 +14,13 @@ from torch.nn import functional
 
 from multibodies.core.body import BodyArrays, JointBody, MeshBody, body_from_arrays, load_body
 from multibodies.core.body_arrays import EMBEDDED_BODY
-from multibodies.core.joints import J24_FROM_54, SMPL_PARENTS
+from multibodies.core.joints import J24_FROM_54, OPENPOSE25_FROM_54, SMPL_PARENTS
 from multibodies.core.posing import pose_points
 from multibodies.core.rotations import axis_angle_to_matrix
 from multibodies.errors import UserError
 
-SETS = ("smpl24", "j24", "h36m17")
-SIZES = {"smpl24": 24, "j24": 24, "h36m17": 17}
+SETS = ("smpl24", "j24", "h36m17", "openpose25")
+SIZES = {"smpl24": 24, "j24": 24, "h36m17": 17, "openpose25": 25}
 
 
 def worst_case(seed: int) -> BodyArrays:
@@ -76,7 +76,12 @@ def by_mesh(
     all54 = mesh.joints54(rotations, beta)
     regressor = arrays.J_regressor_h36m.to(beta.dtype)
     h36m = torch.einsum("kv,bvd->bkd", regressor, mesh(rotations, beta))
-    return {"smpl24": all54[:, :24], "j24": all54[:, list(J24_FROM_54)], "h36m17": h36m}
+    return {
+        "smpl24": all54[:, :24],
+        "j24": all54[:, list(J24_FROM_54)],
+        "h36m17": h36m,
+        "openpose25": all54[:, list(OPENPOSE25_FROM_54)],
+    }
 
 
 def gradients(

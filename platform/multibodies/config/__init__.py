@@ -16,10 +16,12 @@ from pydantic import BaseModel, ValidationError, model_validator
 
 from multibodies.config.profiles import EMBEDDED, PAPER, PROFILES, RELEASED, SMOKE
 from multibodies.config.sections import (
+    AugmentConfig,
     BodyConfig,
     DataConfig,
     EvaluationConfig,
     LossConfig,
+    MixConfig,
     ModelConfig,
     PriorConfig,
     Section,
@@ -35,11 +37,13 @@ __all__ = [
     "RELEASED",
     "SMOKE",
     "SPLITS",
+    "AugmentConfig",
     "BodyConfig",
     "Config",
     "DataConfig",
     "EvaluationConfig",
     "LossConfig",
+    "MixConfig",
     "ModelConfig",
     "PriorConfig",
     "Section",
@@ -63,6 +67,8 @@ class Config(Section):
     body: BodyConfig = BodyConfig()
     model: ModelConfig = ModelConfig()
     loss: LossConfig = LossConfig()
+    augment: AugmentConfig = AugmentConfig()
+    mix: MixConfig = MixConfig()
     stage1: StageConfig = StageConfig()
     stage2: StageConfig = StageConfig(num_hypotheses=100)
     prior: PriorConfig = PriorConfig()

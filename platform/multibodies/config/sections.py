@@ -21,8 +21,15 @@ class Section(BaseModel):
 class DataConfig(Section):
     """The dataset that `prepare` writes and everything later reads."""
 
-    source: Literal["embedded", "coco"] = "embedded"
+    source: Literal["embedded", "h36m", "mpii3d", "3dpw", "coco", "lsp", "lspet", "mpii"] = (
+        "embedded"
+    )
     image_size: int = Field(64, ge=16, le=512)  # pixels, square crop
+    image_format: Literal["raw", "jpeg"] = "raw"  # of the shards' pictures
+    jpeg_quality: int = Field(95, ge=50, le=100)
+    context: float = Field(
+        1.0, ge=1, le=3
+    )  # of training splits of files: side of the stored picture over that of the crop
     heading_std_deg: float = Field(
         20.0, ge=0
     )  # spread of the body's heading about the camera; 180 = any
@@ -44,9 +51,14 @@ class DataConfig(Section):
 
 
 class BodyConfig(Section):
-    """The body model; None is the embedded, licence-free SMPL-format body."""
+    """The body model; None is the embedded, licence-free SMPL-format body.
+
+    `male` and `female` are for true meshes of people whose gender a dataset knows, as 3DPW's.
+    """
 
     path: str | None = None
+    male: str | None = None
+    female: str | None = None
 
 
 class ModelConfig(Section):
@@ -110,6 +122,28 @@ class LossConfig(Section):
     def for_stage1(self) -> LossConfig:
         """Return the weights for M = 1: eq. 5 would repeat eq. 7, hypothesis 0 is the best."""
         return self.model_copy(update={"ri": 0.0, "supervise_first": False})
+
+
+class AugmentConfig(Section):
+    """SPIN's augmentation of training images; everything 0 leaves them as they are."""
+
+    flip: float = Field(0.0, ge=0, le=1)  # share of mirrored images (SPIN: 0.5)
+    rotation_deg: float = Field(0.0, ge=0, le=90)  # std, clipped at twice that (SPIN: 30)
+    upright: float = Field(0.6, ge=0, le=1)  # share of images that are not turned
+    scale: float = Field(0.0, ge=0, lt=1)  # std about 1, clipped at once that (SPIN: 0.25)
+    noise: float = Field(0.0, ge=0, lt=1)  # channels times 1 - noise to 1 + noise (SPIN: 0.4)
+
+
+class MixConfig(Section):
+    """Shares of the training sets in a batch: SPIN's. Sets that share a number share it by size.
+
+    A set that is not there leaves its share to the others.
+    """
+
+    h36m: float = Field(0.3, ge=0)
+    mpii3d: float = Field(0.1, ge=0)
+    wild: float = Field(0.6, ge=0)  # of coco, lsp, lspet and mpii together, by their sizes
+    others: float = Field(0.0, ge=0)  # of all other sets together, by their sizes
 
 
 class StageConfig(Section):

@@ -22,11 +22,20 @@ import torch
 from torch import Tensor, nn
 
 from multibodies.core.body_arrays import NUM_BETAS, NUM_JOINTS, BodyArrays
-from multibodies.core.joints import FACE_VERTICES, FIRST_EXTRA, FIRST_FACE, J24_FROM_54
+from multibodies.core.joints import (
+    FACE_VERTICES,
+    FEET_VERTICES,
+    FIRST_EXTRA,
+    FIRST_FACE,
+    J24_FROM_54,
+    OPENPOSE25_FROM_54,
+)
 from multibodies.core.posing import pose_points
 from multibodies.errors import UserError
 
-SETS: Final = ("smpl24", "j24", "h36m17")
+VERTEX_JOINTS: Final = FACE_VERTICES + FEET_VERTICES
+FROM_54: Final = {"j24": J24_FROM_54, "openpose25": OPENPOSE25_FROM_54}
+SETS: Final = ("smpl24", "h36m17", *FROM_54)
 
 
 class PosedPoints(nn.Module):
@@ -118,14 +127,20 @@ def _rows(arrays: BodyArrays, name: str) -> tuple[Tensor, Tensor]:
     if name == "h36m17":
         regressor = arrays.J_regressor_h36m.double()
         return regressor.new_zeros(len(regressor), NUM_JOINTS), regressor
-    if vertices <= max(FACE_VERTICES):
-        raise UserError(f"{arrays.name}: j24 needs SMPL's 6890 vertices, the body has {vertices}")
-    picks, regressor = eye.new_zeros(24, NUM_JOINTS), eye.new_zeros(24, vertices)
-    for row, source in enumerate(J24_FROM_54):
+    if vertices <= max(VERTEX_JOINTS):
+        raise UserError(
+            f"{arrays.name}: {name} needs SMPL's 6890 vertices, the body has {vertices}"
+        )
+    sources = FROM_54[name]
+    picks, regressor = (
+        eye.new_zeros(len(sources), NUM_JOINTS),
+        eye.new_zeros(len(sources), vertices),
+    )
+    for row, source in enumerate(sources):
         if source < FIRST_FACE:
             picks[row, source] = 1
         elif source < FIRST_EXTRA:
-            regressor[row, FACE_VERTICES[source - FIRST_FACE]] = 1
+            regressor[row, VERTEX_JOINTS[source - FIRST_FACE]] = 1
         else:
             regressor[row] = arrays.J_regressor_extra[source - FIRST_EXTRA].double()
     return picks, regressor

@@ -5,6 +5,7 @@ Shapes: K joints; picks are indices, so ``b = a[..., PICK, :]``.
 `smpl24`  the 24 kinematic joints of SMPL.
 `54`      smpl24, smplx's 21 vertex joints, the 9 rows of SPIN's ``J_regressor_extra``.
 `j24`     SPIN's 24 "ground truth" joints (nkolot/SPIN, constants.py), picked from the 54.
+`openpose25`  OpenPose's BODY_25, picked from the 54 as SPIN does.
 `h36m17`  rows of ``J_regressor_h36m``; `j14` the 14 of them that MPJPE and RE use.
 """
 
@@ -50,6 +51,8 @@ SMPL_NAMES: Final = (
 
 # smplx.vertex_ids' joints 24..28 of the 54: nose, right eye, left eye, right ear, left ear.
 FACE_VERTICES: Final = (332, 6260, 2800, 4071, 583)
+# 29..34: big toe, small toe, heel of the left foot, then of the right.
+FEET_VERTICES: Final = (3216, 3226, 3387, 6617, 6624, 6787)
 FIRST_FACE: Final = 24
 FIRST_EXTRA: Final = 45
 
@@ -60,9 +63,19 @@ J24_NAMES: Final = (
     "Head (H36M)", "Nose", "Left Eye", "Right Eye", "Left Ear", "Right Ear",
 )  # fmt: skip
 
+OPENPOSE25_NAMES: Final = (
+    "Nose", "Neck", "Right Shoulder", "Right Elbow", "Right Wrist", "Left Shoulder", "Left Elbow",
+    "Left Wrist", "Middle Hip", "Right Hip", "Right Knee", "Right Ankle", "Left Hip", "Left Knee",
+    "Left Ankle", "Right Eye", "Left Eye", "Right Ear", "Left Ear", "Left Big Toe",
+    "Left Small Toe", "Left Heel", "Right Big Toe", "Right Small Toe", "Right Heel",
+)  # fmt: skip
+
 # fmt: off
 J24_FROM_54: Final = (
     8, 5, 45, 46, 4, 7, 21, 19, 17, 16, 18, 20, 47, 48, 49, 50, 51, 52, 53, 24, 26, 25, 28, 27
+)
+OPENPOSE25_FROM_54: Final = (
+    24, 12, 17, 19, 21, 16, 18, 20, 0, 2, 5, 8, 1, 4, 7, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34
 )
 
 # A mirrored image: joint k of the mirror is joint J24_FLIP[k] of the original, x negated.
@@ -73,8 +86,15 @@ SMPL_FLIP: Final = (
     0, 2, 1, 3, 5, 4, 6, 8, 7, 9, 11, 10, 12, 14, 13, 15, 17, 16, 19, 18, 21, 20, 23, 22
 )
 
+OPENPOSE25_FLIP: Final = (
+    0, 1, 5, 6, 7, 2, 3, 4, 8, 12, 13, 14, 9, 10, 11, 16, 15, 18, 17, 22, 23, 24, 19, 20, 21
+)
+
 H36M_TO_J17: Final = (6, 5, 4, 1, 2, 3, 16, 15, 14, 11, 12, 13, 8, 10, 0, 7, 9)
 H36M_TO_J14: Final = H36M_TO_J17[:14]
+H36M_FLIP: Final = (0, 4, 5, 6, 1, 2, 3, 7, 8, 9, 10, 14, 15, 16, 11, 12, 13)
+# The j24 joint of each of H36M's 17 motion-capture joints in the evaluation's order (J17).
+J24_TO_J17: Final = (0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 18, 14, 16, 17)
 
 # The j24 joint of each COCO keypoint: nose, eyes, ears, shoulders, elbows, wrists, hips, knees,
 # ankles, left before right.

@@ -1,0 +1,1 @@
+"""Other people's pickles, read behind bars: a restricted unpickler in a bounded subprocess."""
