@@ -46,7 +46,13 @@ SMOKE: dict[str, Any] = {
         "rows_per_shard": 64,
     },
     "stage1": {**EMBEDDED["stage1"], "steps": 8, "checkpoint_every": 4, "fresh_rows": 64},
-    "stage2": {**EMBEDDED["stage2"], "steps": 8, "batch_size": 16, "checkpoint_every": 4},
+    "stage2": {
+        **EMBEDDED["stage2"],
+        "num_hypotheses": 25,
+        "steps": 8,
+        "batch_size": 16,
+        "checkpoint_every": 4,
+    },
     "prior": {"couplings": 4, "hidden": 64, "steps": 60},
     "evaluation": {"bootstrap_samples": 200},
 }

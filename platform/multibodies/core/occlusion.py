@@ -19,10 +19,20 @@ STRATEGIES = {"arms_head": 0.3, "legs": 0.3, "head": 0.3, "none": 0.1}
 LEGS = (0, 1, 2, 3, 4, 5)
 ARMS = (6, 7, 8, 9, 10, 11)
 HEAD = (12, 13, 17, 18, 19, 20, 21, 22, 23)
+OPENPOSE_LEGS = (*range(9, 15), *range(19, 25))
+OPENPOSE_ARMS = tuple(range(2, 8))
+OPENPOSE_HEAD = (0, 1, *range(15, 19))
 HIDDEN_J24: dict[str, tuple[int, ...]] = {
     "arms_head": ARMS + HEAD,
     "legs": LEGS,
     "head": HEAD,
+    "none": (),
+}
+# The same parts among OpenPose's 25 joints; the middle hip (8) belongs to none, like j24's pelvis.
+HIDDEN_OPENPOSE25: dict[str, tuple[int, ...]] = {
+    "arms_head": OPENPOSE_ARMS + OPENPOSE_HEAD,
+    "legs": OPENPOSE_LEGS,
+    "head": OPENPOSE_HEAD,
     "none": (),
 }
 HEAD_HIDES = {"head": HEAD, "arms": ARMS}  # the paper's meaning of "head", the released code's
@@ -52,6 +62,16 @@ def hidden_mask(strategies: Sequence[str], head: str = "head") -> Tensor:
     mask = torch.zeros(len(strategies), 24, dtype=torch.bool)
     for row, name in enumerate(strategies):
         mask[row, list(hidden_joints(name, head))] = True
+    return mask
+
+
+def hidden_openpose(strategies: Sequence[str], head: str = "head") -> Tensor:
+    """Return bool [B, 25]: what `hidden_mask` is for j24, for OpenPose's 25 joints."""
+    mask = torch.zeros(len(strategies), 25, dtype=torch.bool)
+    for row, name in enumerate(strategies):
+        hidden_joints(name, head)  # refuses unknown names
+        arms = name == "head" and head == "arms"
+        mask[row, list(OPENPOSE_ARMS if arms else HIDDEN_OPENPOSE25[name])] = True
     return mask
 
 

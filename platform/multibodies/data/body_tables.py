@@ -12,11 +12,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from multibodies.core.body import BodyArrays
-from multibodies.core.joints import FACE_VERTICES, FIRST_EXTRA, FIRST_FACE, J24_FROM_54
+from multibodies.core.joints import (
+    FACE_VERTICES,
+    FEET_VERTICES,
+    FIRST_EXTRA,
+    FIRST_FACE,
+    J24_FROM_54,
+    OPENPOSE25_FROM_54,
+)
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int32]
 Index = NDArray[np.uint32]
+
+FROM_54 = J24_FROM_54 + OPENPOSE25_FROM_54
+VERTEX_JOINTS = FACE_VERTICES + FEET_VERTICES
 
 
 class Sparse(NamedTuple):
@@ -36,8 +46,8 @@ class Poser(NamedTuple):
     skinning: Sparse  # [V, 24]
     rest_joints: Floats  # [24, 3, 11]: template, then 10 shape components
     parents: Ints  # [24]
-    regressor: Sparse  # [41, V]: 24 rows of j24 (empty where kinematic), then 17 of h36m
-    kinematic: Ints  # [24]: the SMPL joint that a j24 joint is, or -1
+    regressor: Sparse  # [66, V]: j24's 24 rows and openpose25's (empty where kinematic), h36m's 17
+    kinematic: Ints  # [49]: the SMPL joint that a joint of j24 or openpose25 is, or -1
 
 
 def build_poser(body: BodyArrays) -> Poser:
@@ -59,16 +69,16 @@ def build_poser(body: BodyArrays) -> Poser:
 
 
 def _regressor(body: BodyArrays) -> tuple[Sparse, Ints]:
-    rows = np.zeros((41, len(body.v_template)))
-    kinematic = np.full(24, -1, np.int32)
-    for k, source in enumerate(J24_FROM_54):
+    rows = np.zeros((len(FROM_54) + 17, len(body.v_template)))
+    kinematic = np.full(len(FROM_54), -1, np.int32)
+    for k, source in enumerate(FROM_54):
         if source < FIRST_FACE:
             kinematic[k] = source
         elif source < FIRST_EXTRA:
-            rows[k, FACE_VERTICES[source - FIRST_FACE]] = 1.0
+            rows[k, VERTEX_JOINTS[source - FIRST_FACE]] = 1.0
         else:
             rows[k] = body.J_regressor_extra[source - FIRST_EXTRA].numpy()
-    rows[24:] = body.J_regressor_h36m.numpy()
+    rows[len(FROM_54) :] = body.J_regressor_h36m.numpy()
     return _sparse(rows), kinematic
 
 

@@ -55,8 +55,13 @@ def square_around(
         raise UserError(
             f"box {x:g},{y:g},{width:g},{height:g}: zero area; width and height must be positive"
         )
-    side = max(1, round(scale * max(width, height)))
-    return Square(round(x + width / 2 - side / 2), round(y + height / 2 - side / 2), side)
+    return square_at(x + width / 2, y + height / 2, scale * max(width, height))
+
+
+def square_at(x: float, y: float, side: float) -> Square:
+    """Return the square of whole pixels nearest to one of centre x, y and that side."""
+    whole = max(1, round(side))
+    return Square(round(x - whole / 2), round(y - whole / 2), whole)
 
 
 def crop(image: npt.NDArray[np.uint8], square: Square, size: int) -> npt.NDArray[np.uint8]:

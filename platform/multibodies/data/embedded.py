@@ -18,10 +18,19 @@ from numpy.typing import NDArray
 from multibodies.config import AMBIGUOUS, SPLITS, DataConfig
 from multibodies.core.body import BodyArrays
 from multibodies.core.camera import camera_translation
+from multibodies.core.occlusion import hidden_openpose
 from multibodies.data.body_tables import Floats, Index, Poser, build_poser
 from multibodies.data.clothes import Dress, body_regions, draw_outfits, paint
 from multibodies.data.draws import Draws, draw_rows
-from multibodies.data.framing import Crop, Frames, crop_corners, frame_bodies, occlude, whole_frames
+from multibodies.data.framing import (
+    Crop,
+    Frames,
+    crop_corners,
+    frame_bodies,
+    occlude,
+    project_joints,
+    whole_frames,
+)
 from multibodies.data.picture import compose, develop, new_sheets, visible_joints
 from multibodies.data.poses import pose_bank, widen
 from multibodies.data.posing import Bodies, pose_bodies
@@ -32,7 +41,7 @@ from multibodies.errors import UserError, nearest
 
 Rows = dict[str, Any]
 
-GENERATOR = 1  # part of every recipe: raise it with any change that changes a byte of a row
+GENERATOR = 2  # part of every recipe: raise it with any change that changes a byte of a row
 BLOCK = 64  # rows made together; bounds memory, does not change a byte
 SAMPLES = 2  # anti-aliasing, samples per pixel side
 
@@ -50,7 +59,8 @@ class Drawn(NamedTuple):
     """Rendered rows: images, visible flags, masks of the body where no occluder hides it."""
 
     image: NDArray[np.uint8]  # [B, S, S, 3]
-    visible: Floats  # [B, 24]
+    visible: Floats  # [B, 24 + 25]
+    openpose: Floats  # [B, 25, 2] in ndc of the view
     mask: NDArray[np.bool_]  # [B, S, S]
 
 
@@ -100,7 +110,7 @@ def _block(split: str, rows: range, data: DataConfig, model: Model) -> Rows:
     frames = whole_frames(bodies, frame_bodies(bodies, draws, look, data.clutter))
     frames = _occluded(split, frames, bodies, draws, data)
     dress, scene = draw_outfits(people, who, draws), draw_scene(draws, look, data.clutter)
-    drawn = _draw(model, bodies, frames, dress, scene, data.image_size)
+    drawn = _draw(model, bodies, frames, dress, scene, data)
     names = _names(split, rows, [f"{base}-s{k:03d}" for k in who], sources, frames.strategy)
     return names | _labels(bodies, frames, pose, beta, drawn)
 
@@ -117,26 +127,30 @@ def _occluded(split: str, frames: Frames, bodies: Bodies, draws: Draws, data: Da
 
 
 def _draw(
-    model: Model, bodies: Bodies, frames: Frames, dress: Dress, scene: Scene, size: int
+    model: Model, bodies: Bodies, frames: Frames, dress: Dress, scene: Scene, data: DataConfig
 ) -> Drawn:
     """Dress, rasterise and compose every row, and see which joints can be seen."""
-    count, rest = len(frames.camera), model.rest
+    count, rest, size = len(frames.camera), model.rest, data.image_size
     canvas, sheets = new_canvas(size, SAMPLES, len(rest), len(model.faces)), new_sheets(size)
     shift = camera_translation(torch.from_numpy(frames.camera.astype(np.float64))).numpy()
     shift, colours = shift.astype(np.float32), np.empty_like(rest)
     image = np.empty((count, size, size, 3), np.uint8)
-    visible, mask = np.empty((count, 24), np.float32), np.empty((count, size, size), np.bool_)
-    far = bodies.j24[..., 2] + shift[:, 2:]
+    visible, mask = np.empty((count, 49), np.float32), np.empty((count, size, size), np.bool_)
+    joints = np.concatenate([bodies.j24, bodies.openpose25], axis=1)
+    far = joints[..., 2] + shift[:, 2:]
+    openpose = project_joints(bodies.openpose25, frames.camera)
+    points = np.concatenate([frames.keypoints, openpose], axis=1)
     for row in range(count):
         paint(model.regions, rest, *dress.outfit(row), colours)
         lamp = scene.light.lamp(row)
         rasterise(bodies.vertices[row], model.faces, colours, shift[row], lamp, canvas)
         compose(canvas, SAMPLES, scene, row, frames.view[row], sheets)
         develop(sheets.body, scene.grain[row], scene.bits[row], image[row])
-        points = frames.keypoints[row]
-        visible_joints(canvas.depth, sheets.front, points, far[row], visible[row])
+        visible_joints(canvas.depth, sheets.front, points[row], far[row], visible[row])
         mask[row] = (sheets.front < 0) & (sheets.cover >= 0.5)
-    return Drawn(image, visible * ~frames.hidden, mask)
+    hidden = hidden_openpose(frames.strategy, data.occlusion_head).numpy()
+    visible *= ~np.concatenate([frames.hidden, hidden], axis=1)
+    return Drawn(image, visible, openpose, mask)
 
 
 def _names(
@@ -159,17 +173,17 @@ def _names(
 def _labels(bodies: Bodies, frames: Frames, theta: Floats, beta: Floats, drawn: Drawn) -> Rows:
     count = len(theta)
     centre = 0.5 * (bodies.j24[:, 2:3] + bodies.j24[:, 3:4])
-    confident = np.ones((count, 24, 1), np.float32)
+    confident, visible = np.ones((count, 24, 1), np.float32), drawn.visible[..., None]
     return {
         "image": drawn.image,
-        "keypoints_2d": np.concatenate([frames.keypoints, drawn.visible[..., None]], axis=-1),
+        "keypoints_2d": np.concatenate([frames.keypoints, visible[:, :24]], axis=-1),
+        "openpose": np.concatenate([drawn.openpose, visible[:, 24:]], axis=-1),
         "joints_3d": np.concatenate([bodies.j24 - centre, confident], axis=-1),
         "h36m17": bodies.h36m17 - bodies.h36m17[:, :1],
         "theta": theta,
         "beta": beta,
         "camera": frames.camera,
-        "has_3d": np.ones(count, bool),
-        "has_smpl": np.ones(count, bool),
+        **{name: np.ones(count, bool) for name in ("has_2d", "has_3d", "has_h36m17", "has_smpl")},
         "crop": crop_corners(frames.view),
         "mask": drawn.mask,
     }

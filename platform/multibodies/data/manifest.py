@@ -54,6 +54,7 @@ class Manifest(Section):
     source: str
     seed: int
     image_size: int
+    image_format: str = "raw"
     fingerprint: str
     recipe: dict[str, Any]
     columns: dict[str, Any]
@@ -100,9 +101,10 @@ def build_manifest(
         source=data["source"],
         seed=data["seed"],
         image_size=data["image_size"],
+        image_format=data["image_format"],
         fingerprint=fingerprint(dict(recipe)),
         recipe=dict(recipe),
-        columns=described_columns(data["image_size"]),
+        columns=described_columns(data["image_size"], data["image_format"]),
         splits={split: tuple(shards) for split, shards in splits.items()},
         counts=dict(counts),
         quarantine=tuple(quarantine),

@@ -22,10 +22,11 @@ Doubles = NDArray[np.float64]
 
 
 class Bodies(NamedTuple):
-    """Posed bodies in the frame of the root rotation, metres: [B, V, 3], [B, 24, 3], [B, 17, 3]."""
+    """Posed bodies in the frame of the root rotation, metres: [B, V | 24 | 25 | 17, 3]."""
 
     vertices: Floats
     j24: Floats
+    openpose25: Floats
     h36m17: Floats
 
 
@@ -33,7 +34,7 @@ def pose_bodies(poser: Poser, theta: Floats, beta: Floats) -> Bodies:
     """Pose bodies by theta [B, 24, 3] (axis-angle) and beta [B, 10]."""
     count, size = len(theta), len(poser.template)
     vertices = np.empty((count, size // 3, 3), np.float32)
-    joints = np.empty((count, 41, 3), np.float32)
+    joints = np.empty((count, 66, 3), np.float32)
     feature, points = np.zeros(207, np.float32), np.empty(size, np.float32)
     affine, posed = np.zeros((24, 12), np.float32), np.zeros((24, 3), np.float32)
     local = np.empty((24, 3, 3))
@@ -44,7 +45,7 @@ def pose_bodies(poser: Poser, theta: Floats, beta: Floats) -> Bodies:
         _correct(*poser.correctives, feature, points)
         _skin(*poser.skinning, affine, points, vertices[row])
         _regress(*poser.regressor, vertices[row], poser.kinematic, posed, joints[row])
-    return Bodies(vertices, joints[:, :24], joints[:, 24:])
+    return Bodies(vertices, joints[:, :24], joints[:, 24:49], joints[:, 49:])
 
 
 @jit
@@ -147,7 +148,7 @@ def _regress(
     posed: Floats,
     joints: Floats,
 ) -> None:
-    """Joints [41, 3] of one body, j24 then h36m17: regressed from vertices or kinematic."""
+    """Joints [66, 3] of one body, j24, openpose25, h36m17: regressed from vertices or kinematic."""
     for k in range(joints.shape[0]):
         for c in range(3):
             total = 0.0

@@ -3,6 +3,8 @@
 Legend: B row (image), S side of the square crop in pixels, K = 24 joints (J24). Frames: *camera* is
 x right, y down, z forward, in metres; *ndc* is the crop from -1 to 1, x right, y down, edges at -1
 and 1. Tensor columns are Arrow's native fixed-shape tensors, so shapes survive in any Arrow reader.
+Pictures are such tensors, or JPEG; a JPEG may show more than the crop, which is then its central
+S x S pixels: room for a training that turns and scales.
 """
 
 from __future__ import annotations
@@ -14,9 +16,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from multibodies.data.pixels import central, decode_jpegs
 from multibodies.errors import UserError, nearest
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+RAW, JPEG = "raw", "jpeg"
+SIDE_OF_CROP = "side_of_crop"  # in the metadata of a column of JPEGs
 OCCLUSIONS = ("none", "arms_head", "legs", "head")
 SIDE = -1  # stands for S in `Column.shape`
 
@@ -43,6 +48,7 @@ COLUMNS: dict[str, Column] = {
     "gender": Column("str"),
     "image": Column("uint8", (SIDE, SIDE, 3), "RGB 0..255", "crop"),
     "keypoints_2d": Column("float32", (24, 3), "x, y, visible 0/1", "ndc"),
+    "openpose": Column("float32", (25, 3), "x, y, confidence 0..1", "ndc"),
     "joints_3d": Column(
         "float32", (24, 4), "metres; last is confidence 0/1", "camera, mid-hip centred"
     ),
@@ -50,8 +56,10 @@ COLUMNS: dict[str, Column] = {
     "theta": Column("float32", (24, 3), "radians, axis-angle", "root in camera, others in parent"),
     "beta": Column("float32", (10,), "shape coefficients"),
     "camera": Column("float32", (3,), "scale, x, y of the weak-perspective camera", "crop"),
-    "has_3d": Column("bool"),
-    "has_smpl": Column("bool"),
+    "has_2d": Column("bool", unit="keypoints_2d are known"),
+    "has_3d": Column("bool", unit="joints_3d are known"),
+    "has_h36m17": Column("bool", unit="h36m17 are known"),
+    "has_smpl": Column("bool", unit="theta and beta are known"),
     "occlusion": Column("str", unit="|".join(OCCLUSIONS)),
     "crop": Column(
         "float32", (4,), "x0, y0, x1, y1", "source pixels, or ndc of the uncropped frame"
@@ -65,23 +73,29 @@ def shape_of(name: str, image_size: int) -> tuple[int, ...]:
     return tuple(image_size if side == SIDE else side for side in COLUMNS[name].shape)
 
 
-def arrow_schema(image_size: int) -> pa.Schema:
+def arrow_schema(image_size: int, image_format: str = RAW) -> pa.Schema:
     """Return the Arrow schema; each field's metadata gives unit, frame and shape."""
     fields = []
-    for name, column in COLUMNS.items():
-        shape = shape_of(name, image_size)
-        kind = pa.string() if column.dtype == "str" else pa.from_numpy_dtype(np.dtype(column.dtype))
-        described = {"unit": column.unit, "frame": column.frame, "shape": "x".join(map(str, shape))}
-        kind = pa.fixed_shape_tensor(kind, shape) if shape else kind
+    for name, described in described_columns(image_size, image_format).items():
+        texts = {**described, "shape": "x".join(map(str, described["shape"]))}
+        texts |= {SIDE_OF_CROP: str(image_size)} if texts.pop("dtype") == JPEG else {}
+        kind = _arrow_type(described["dtype"], tuple(described["shape"]))
         fields.append(
-            pa.field(name, kind, nullable=False, metadata={k: v for k, v in described.items() if v})
+            pa.field(name, kind, nullable=False, metadata={k: v for k, v in texts.items() if v})
         )
     return pa.schema(fields, metadata={"multibodies.schema_version": str(SCHEMA_VERSION)})
 
 
-def described_columns(image_size: int) -> dict[str, dict[str, Any]]:
+def _arrow_type(dtype: str, shape: tuple[int, ...]) -> pa.DataType:
+    if dtype in ("str", JPEG):
+        return pa.string() if dtype == "str" else pa.binary()
+    kind = pa.from_numpy_dtype(np.dtype(dtype))
+    return pa.fixed_shape_tensor(kind, shape) if shape else kind
+
+
+def described_columns(image_size: int, image_format: str = RAW) -> dict[str, dict[str, Any]]:
     """Return the columns as plain JSON: dtype, shape, unit, frame."""
-    return {
+    columns = {
         name: {
             "dtype": c.dtype,
             "shape": list(shape_of(name, image_size)),
@@ -90,6 +104,10 @@ def described_columns(image_size: int) -> dict[str, dict[str, Any]]:
         }
         for name, c in COLUMNS.items()
     }
+    if image_format == JPEG:
+        side = f"{image_size} x {image_size} pixels"
+        columns["image"] |= {"dtype": JPEG, "shape": [], "frame": f"crop: the central {side}"}
+    return columns
 
 
 def row_count(rows: Rows) -> int:
@@ -111,13 +129,13 @@ def row_count(rows: Rows) -> int:
     return lengths["image_id"]
 
 
-def table_from_rows(rows: Rows, image_size: int) -> pa.Table:
-    """Turn columns of B rows into an Arrow table of the schema.
+def table_from_rows(rows: Rows, image_size: int, image_format: str = RAW) -> pa.Table:
+    """Turn columns of B rows into an Arrow table of the schema; JPEGs are given as bytes.
 
     Raises UserError on missing, unknown or unequally long columns and on a value of another shape.
     """
     count = row_count(rows)
-    schema = arrow_schema(image_size)
+    schema = arrow_schema(image_size, image_format)
     return pa.table(
         [_arrow_column(rows[f.name], f, count, image_size) for f in schema], schema=schema
     )
@@ -129,6 +147,8 @@ def _arrow_column(
     column, shape = COLUMNS[field.name], shape_of(field.name, image_size)
     if column.dtype == "str":
         return pa.array([str(value) for value in values], pa.string())
+    if pa.types.is_binary(field.type):
+        return pa.array([bytes(value) for value in values], pa.binary())
     array = (
         np.ascontiguousarray(values, dtype=column.dtype)
         if count
@@ -142,9 +162,24 @@ def _arrow_column(
     return pa.ExtensionArray.from_storage(field.type, flat)
 
 
-def rows_from_table(table: pa.Table) -> dict[str, Array]:
-    """Turn an Arrow table, with all columns or some, into writable arrays of B rows."""
-    return {name: _numpy_column(table.column(name)) for name in table.column_names}
+def rows_from_table(table: pa.Table, *, whole: bool = False) -> dict[str, Array]:
+    """Turn an Arrow table, with all columns or some, into writable arrays of B rows.
+
+    JPEGs are decoded, and cut to the crop unless `whole`. Raises UserError on a damaged one.
+    """
+    return {
+        name: _pictures(table, name, whole)
+        if pa.types.is_binary(table.schema.field(name).type)
+        else _numpy_column(table.column(name))
+        for name in table.column_names
+    }
+
+
+def _pictures(table: pa.Table, name: str, whole: bool) -> Array:
+    pictures = decode_jpegs(table.column(name).to_pylist())
+    if whole or not len(pictures):
+        return pictures
+    return central(pictures, int(table.schema.field(name).metadata[SIDE_OF_CROP.encode()]))
 
 
 def _numpy_column(column: pa.ChunkedArray) -> Array:
@@ -157,9 +192,9 @@ def _numpy_column(column: pa.ChunkedArray) -> Array:
     return np.array(column.to_numpy())
 
 
-def check_schema(schema: pa.Schema, image_size: int, where: str) -> None:
+def check_schema(schema: pa.Schema, image_size: int, where: str, image_format: str = RAW) -> None:
     """Raise UserError unless `schema` has exactly our columns and types; `where` names the file."""
-    wanted = {field.name: field.type for field in arrow_schema(image_size)}
+    wanted = {field.name: field.type for field in arrow_schema(image_size, image_format)}
     found = {field.name: field.type for field in schema}
     for name, kind in wanted.items():
         if found.get(name) != kind:

@@ -60,7 +60,7 @@ def read_table(folder: str | Path, split: str, columns: Sequence[str] | None = N
     tables = [_read_shard(folder, shard, wanted, manifest) for shard in manifest.shards(split)]
     if tables:
         return pa.concat_tables(tables)
-    return arrow_schema(manifest.image_size).empty_table().select(wanted)
+    return arrow_schema(manifest.image_size, manifest.image_format).empty_table().select(wanted)
 
 
 def read_split(
@@ -77,7 +77,8 @@ def _read_shard(folder: Path, shard: Shard, columns: list[str], manifest: Manife
     check_shard(folder, shard)
     path = folder / shard.path
     try:
-        check_schema(pq.read_schema(path), manifest.image_size, str(path))
+        schema = pq.read_schema(path)
+        check_schema(schema, manifest.image_size, str(path), manifest.image_format)
         # ParquetFile, not read_table: the latter looks for partition keys in the path.
         return pq.ParquetFile(path).read(columns=columns).select(columns)
     except (OSError, pa.ArrowException) as error:
