@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from multibodies.config import DataConfig
+from multibodies.data.pixels import PictureFormat
 from multibodies.data.plan import Plan
 from multibodies.data.schema import COLUMNS, SCHEMA_VERSION, shape_of
 from multibodies.data.tasks import Made, RowMaker, ShardTask, plan_split
@@ -105,4 +106,4 @@ def sample_plan(
     data = DataConfig(image_size=SIDE, rows_per_shard=per_shard, seed=seed)
     recipe = {"schema_version": SCHEMA_VERSION, "data": data.model_dump(mode="json")}
     tasks = [task for split, count in rows.items() for task in plan_split(split, count, per_shard)]
-    return Plan(recipe, tuple(tasks), make, SIDE, {})
+    return Plan(recipe, tuple(tasks), make, PictureFormat(SIDE))

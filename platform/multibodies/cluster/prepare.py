@@ -16,10 +16,10 @@ from typing import Any
 
 from multibodies.cluster import connect, prepare_data
 from multibodies.config import Config
-from multibodies.data.coco_file import MIN_VISIBLE
 from multibodies.data.folder import assemble, claim, owned
 from multibodies.data.manifest import Manifest, write_manifest
-from multibodies.data.plan import CocoSource, Plan, make_plan
+from multibodies.data.plan import Plan, make_plan
+from multibodies.data.sources.importer import SourceOptions
 from multibodies.data.tasks import Done, ShardTask, kept_shard, make_shard
 from multibodies.errors import UserError
 from multibodies.progress import Progress
@@ -33,21 +33,17 @@ def prepare(
     splits: Sequence[str] | None = None,
     limit: int | None = None,
     *,
-    coco: str | Path | None = None,
-    image_root: str | Path | None = None,
-    min_visible: int = MIN_VISIBLE,
+    source: SourceOptions | None = None,
     max_quarantined: float = MAX_QUARANTINED,
     progress: bool = True,
 ) -> Manifest:
     """Write a dataset, all splits of the source or some, at most `limit` rows each.
 
-    `coco` is the annotation file, or its folder, for ``data.source = "coco"``; the images lie in
-    `image_root`, or beside it; `min_visible` of keypoints 5..16 must be labelled. Called again it
-    keeps whole shards and gives the same bytes. Returns the manifest. Raises UserError on another
-    recipe in `out`, an unknown split, an unreadable source, a full disk, and when more than the
-    share `max_quarantined` of the rows is refused.
+    `source` says where the files of ``data.source`` are. Called again it keeps whole shards and
+    gives the same bytes. Returns the manifest. Raises UserError on another recipe in `out`, an
+    unknown split, an unreadable source, a full disk, and when more than the share `max_quarantined`
+    of the rows is refused.
     """
-    source = None if coco is None else CocoSource(coco, image_root, min_visible)
     plan = make_plan(config, splits, limit, source)
     return write_dataset(plan, Path(out), max_quarantined=max_quarantined, progress=progress)
 
@@ -57,7 +53,7 @@ def write_dataset(
 ) -> Manifest:
     """Write what is missing of a plan, then the manifest. Raises UserError as `prepare` does."""
     with owned(out):
-        claim(out, plan.recipe)
+        recipe = claim(out, plan.recipe, plan.labels)
         done, todo = sort_out(plan, out)
         with _progress(todo, len(done), progress) as advance:
             for record in _run(plan, todo, out):
@@ -65,14 +61,14 @@ def write_dataset(
                 advance(record)
                 _check_bound(done.values(), plan.rows, max_quarantined, out)
         in_order = [done[task.name] for task in plan.tasks]
-        manifest = assemble(out, plan.recipe, in_order, plan.skipped)
+        manifest = assemble(out, recipe, in_order, plan.skipped)
         write_manifest(out, manifest)
     return manifest
 
 
 def sort_out(plan: Plan, out: Path) -> tuple[dict[str, Done], list[ShardTask]]:
     """Return the whole shards that lie in `out` already, by path, and the tasks that are left."""
-    found = {task.name: kept_shard(task, out, plan.fingerprint) for task in plan.tasks}
+    found = {task.name: kept_shard(task, out, plan.recipe_of(task)) for task in plan.tasks}
     kept = {name: record for name, record in found.items() if record is not None}
     return kept, [task for task in plan.tasks if task.name not in kept]
 
@@ -84,18 +80,18 @@ def _run(plan: Plan, todo: Sequence[ShardTask], out: Path) -> Iterator[Done]:
     connect()
     import ray.data
 
-    folder, make, recipe, size = out.resolve(), plan.make, plan.fingerprint, plan.image_size
+    folder, make, pictures = out.resolve(), plan.make, plan.pictures
 
     def work(batch: dict[str, Any]) -> dict[str, list[str]]:
         task = ShardTask.from_json(str(batch["task"][0]))
         try:
-            done = make_shard(task, make, folder, recipe, size)
+            done = make_shard(task, make, folder, str(batch["recipe"][0]), pictures)
         except UserError as error:  # as data: Ray would wrap it in a remote traceback
             return {"done": [""], "error": [str(error)]}
         return {"done": [done.model_dump_json()], "error": [""]}
 
     prepare_data()
-    items = [{"task": task.to_json()} for task in todo]
+    items = [{"task": task.to_json(), "recipe": plan.recipe_of(task)} for task in todo]
     tasks = ray.data.from_items(items, override_num_blocks=len(items))
     for result in tasks.map_batches(work, batch_size=1, num_cpus=1).iter_rows():
         if result["error"]:

@@ -24,6 +24,8 @@ from multibodies.data.manifest import (
 from multibodies.data.tasks import Done
 from multibodies.errors import UserError
 
+LABELS = "labels"  # of the recipe: split -> what decides its labels
+
 
 @contextmanager
 def owned(folder: Path) -> Iterator[None]:
@@ -57,26 +59,39 @@ def _lock(handle: int, folder: Path) -> None:
         ) from None
 
 
-def claim(folder: Path, recipe: Mapping[str, Any]) -> None:
-    """Note the recipe in a new folder.
+def claim(
+    folder: Path, recipe: Mapping[str, Any], labels: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Note the recipe in a new folder, and what decides the labels of each split; return both.
 
-    Raises UserError, with what differs, when the folder has another recipe, and when it is not
-    empty and no dataset.
+    A folder may get further splits later. Raises UserError, with what differs, when the folder has
+    another recipe, or a split of other labels, and when it is not empty and no dataset.
     """
+    asked = dict(recipe) | ({LABELS: dict(labels)} if labels else {})
     path = folder / RECIPE
     if not path.exists():
         if any(folder.iterdir()):
             raise UserError(f"{folder}: not empty and no dataset (no {RECIPE}); choose another")
-        write_json(path, dict(recipe))
-        return
-    if different := differences(read_json(path, "start again in a new folder"), recipe):
+        write_json(path, asked)
+        return asked
+    stored = read_json(path, "start again in a new folder")
+    known = {**asked.get(LABELS, {}), **stored.get(LABELS, {})}
+    both = {LABELS: {**known, **asked[LABELS]}} if LABELS in asked else {}
+    if different := differences({**stored, **({LABELS: known} if both else {})}, {**asked, **both}):
         raise UserError(
             f"{folder}: holds another dataset: {'; '.join(different)}; choose another folder"
         )
+    merged = {**stored, **both}
+    if merged != stored:
+        write_json(path, merged)
+    return merged
 
 
 def assemble(
-    folder: Path, recipe: Mapping[str, Any], done: Sequence[Done], skipped: Mapping[str, int]
+    folder: Path,
+    recipe: Mapping[str, Any],
+    done: Sequence[Done],
+    skipped: Mapping[str, Mapping[str, int]],
 ) -> Manifest:
     """Describe the dataset: these shards, and splits that earlier runs of the recipe wrote."""
     old = read_manifest(folder) if (folder / MANIFEST).exists() else None
@@ -91,7 +106,7 @@ def assemble(
         {**(old.splits if old else {}), **{s: [d.shard for d in ds] for s, ds in made.items()}},
         {**(old.counts if old else {}), **{s: _counts(ds) for s, ds in made.items()}},
         sorted(tables, key=lambda table: table.path),
-        skipped,
+        {**(old.skipped if old else {}), **skipped},
     )
 
 

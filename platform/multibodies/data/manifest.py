@@ -47,7 +47,7 @@ class Counts(Section):
 class Manifest(Section):
     """A whole dataset.
 
-    `skipped` counts source records that were never asked for, such as COCO's crowds.
+    `skipped` counts source records that were never asked for, per split, such as COCO's crowds.
     """
 
     schema_version: int
@@ -61,7 +61,7 @@ class Manifest(Section):
     splits: dict[str, tuple[Shard, ...]]
     counts: dict[str, Counts]
     quarantine: tuple[Shard, ...] = ()
-    skipped: dict[str, int] = Field(default_factory=dict)
+    skipped: dict[str, dict[str, int]] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _consistent(self) -> Manifest:
@@ -92,7 +92,7 @@ def build_manifest(
     splits: Mapping[str, Iterable[Shard]],
     counts: Mapping[str, Counts],
     quarantine: Iterable[Shard] = (),
-    skipped: Mapping[str, int] | None = None,
+    skipped: Mapping[str, Mapping[str, int]] | None = None,
 ) -> Manifest:
     """Assemble a manifest from a recipe (`schema_version`, `data`, ...) and what was written."""
     data = recipe["data"]
@@ -108,7 +108,7 @@ def build_manifest(
         splits={split: tuple(shards) for split, shards in splits.items()},
         counts=dict(counts),
         quarantine=tuple(quarantine),
-        skipped=dict(skipped or {}),
+        skipped={split: dict(counts) for split, counts in (skipped or {}).items()},
     )
 
 

@@ -4,6 +4,7 @@ L side of the stored picture, L >= S and even apart."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +13,14 @@ import simplejpeg
 from multibodies.errors import UserError
 
 Pictures = npt.NDArray[np.uint8]
+
+
+class PictureFormat(NamedTuple):
+    """How a dataset keeps its pictures: side of the crop, "raw" or "jpeg", JPEG's quality."""
+
+    size: int
+    encoding: str = "raw"
+    quality: int = 95
 
 
 def encode_jpeg(image: Pictures, quality: int) -> bytes:
@@ -44,6 +53,19 @@ def decode_jpeg(picture: bytes) -> Pictures:
     except ValueError as error:
         raise UserError(f"a damaged JPEG in a shard ({error}); prepare the dataset again") from None
     return image
+
+
+def check_jpeg(picture: bytes, size: int, where: str) -> None:
+    """Raise UserError naming `where` unless it is a square JPEG that holds a crop of `size` px."""
+    try:
+        height, width, *_ = simplejpeg.decode_jpeg_header(picture)
+    except ValueError as error:
+        raise UserError(f"{where}: a damaged JPEG ({error}); prepare the dataset again") from None
+    if height != width or height < size or (height - size) % 2:
+        raise UserError(
+            f"{where}: a JPEG of {width}x{height} px, expected a square of {size} px or an even "
+            "number more; prepare the dataset again"
+        )
 
 
 def central(images: Pictures, size: int) -> Pictures:

@@ -3,50 +3,51 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from multibodies.config import AMBIGUOUS, SPLITS, Config, DataConfig, fingerprint
-from multibodies.data.coco_file import MIN_VISIBLE, find_annotations, select_people
+from multibodies.config import AMBIGUOUS, SPLITS, BodyConfig, Config, DataConfig, fingerprint
+from multibodies.data.pixels import PictureFormat
 from multibodies.data.schema import SCHEMA_VERSION
+from multibodies.data.sources import registry
+from multibodies.data.sources.importer import SourceOptions
 from multibodies.data.tasks import (
     RowMaker,
     ShardTask,
-    coco_maker,
     embedded_maker,
+    plan_pieces,
     plan_split,
+    source_maker,
     split_rows,
 )
 from multibodies.errors import UserError, nearest
 from multibodies.files import sha256
 
-COCO_SPLIT = "coco-train"
-
-
-@dataclass(frozen=True)
-class CocoSource:
-    """A COCO annotation file or its folder, the images' folder (None: beside it), whom to keep."""
-
-    annotations: str | Path
-    image_root: str | Path | None = None
-    min_visible: int = MIN_VISIBLE
-
 
 @dataclass(frozen=True)
 class Plan:
-    """What a dataset will hold: its recipe, its shards in order, who makes their rows."""
+    """What a dataset will hold: its recipe, its shards in order, who makes their rows.
+
+    labels: what decides the labels of each split made of files; skipped: per such split, how many
+    records were left out by which rule.
+    """
 
     recipe: Mapping[str, Any]
     tasks: tuple[ShardTask, ...]
     make: RowMaker
-    image_size: int
-    skipped: Mapping[str, int]
+    pictures: PictureFormat
+    labels: Mapping[str, Any] = field(default_factory=dict)
+    skipped: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
     @property
     def fingerprint(self) -> str:
         """16 hex digits of the recipe."""
         return fingerprint(dict(self.recipe))
+
+    def recipe_of(self, task: ShardTask) -> str:
+        """Return the fingerprint of a shard: the recipe's, and that of its split's labels."""
+        labels = self.labels.get(task.split)
+        return self.fingerprint if labels is None else fingerprint(dict(self.recipe), labels)
 
     @property
     def rows(self) -> int:
@@ -58,26 +59,27 @@ def make_plan(
     config: Config,
     splits: Sequence[str] | None = None,
     limit: int | None = None,
-    coco: CocoSource | None = None,
+    source: SourceOptions | None = None,
 ) -> Plan:
     """Resolve splits, rows per split (at most `limit`), shards and recipe.
 
-    Raises UserError on an unknown split, a limit below 1, and a source that does not fit the
-    settings or cannot be read.
+    `source` says where the files are, for any other `data.source` than "embedded". Raises UserError
+    on an unknown split, a limit below 1, and a source that does not fit the settings or cannot be
+    read.
     """
     if limit is not None and limit < 1:
         raise UserError(f"limit is {limit}; expected at least 1 row per split")
-    data = config.data
     recipe = {
         "schema_version": SCHEMA_VERSION,
-        "data": data.model_dump(mode="json"),
+        "data": config.data.model_dump(mode="json"),
         "limit": limit,
     }
-    if data.source == "coco":
-        return _coco_plan(data, recipe, splits, coco)
-    if coco is not None:
+    if config.data.source != "embedded":
+        return _files_plan(config, recipe, splits, source)
+    if source is not None:
         raise UserError(
-            f"a COCO file is given but data.source is '{data.source}'; set data.source=coco"
+            f"{source.root} is given but data.source is 'embedded'; name its set, such as "
+            "--source coco"
         )
     return _embedded_plan(config, recipe, splits)
 
@@ -95,40 +97,62 @@ def _embedded_plan(config: Config, recipe: dict[str, Any], splits: Sequence[str]
         tasks += plan_split(split, rows, data.rows_per_shard)
     body = load_body(config.body.path).sha256
     recipe = {**recipe, "generator": GENERATOR, "body_sha256": body}
-    make = embedded_maker(data, config.body.path)
-    return Plan(recipe, tuple(tasks), make, data.image_size, {})
+    return Plan(recipe, tuple(tasks), embedded_maker(data, config.body.path), _pictures(data))
 
 
-def _coco_plan(
-    data: DataConfig,
+def _files_plan(
+    config: Config,
     recipe: dict[str, Any],
     splits: Sequence[str] | None,
-    coco: CocoSource | None,
+    source: SourceOptions | None,
 ) -> Plan:
-    if coco is None:
-        raise UserError(
-            "data.source is 'coco' but no annotation file is given; name it or its folder"
-        )
-    if splits is not None and len(splits) != 1:
-        raise UserError(f"splits {list(splits)}: COCO becomes one split, such as '{COCO_SPLIT}'")
-    split = splits[0] if splits else COCO_SPLIT
-    _check_split_name(split)
-    path = find_annotations(coco.annotations)
-    people, skipped = select_people(path, coco.min_visible)
-    if not people:
-        raise UserError(
-            f"{path}: no person has {coco.min_visible} of keypoints 5..16 labelled; "
-            "lower min_visible"
-        )
-    people = people[: recipe["limit"]]
-    chosen = {"annotations_sha256": sha256(path), "min_visible": coco.min_visible}
-    root = Path(coco.image_root) if coco.image_root is not None else path.parent
-    tasks = plan_split(split, len(people), data.rows_per_shard, people)
-    make = coco_maker(root.resolve(), data.image_size)
-    return Plan({**recipe, "coco": chosen}, tuple(tasks), make, data.image_size, skipped)
+    data = config.data
+    if source is None:
+        raise UserError(f"data.source is '{data.source}' but no files are given; name them: --root")
+    bodies = _bodies(config.body)
+    source = replace(source, bodies=bodies)
+    importer = registry.open_importer(data.source, source)
+    chosen = _chosen(data.source, source, list(importer.splits), splits)
+    listings = {split: importer.listing(registry.base_split(split)) for split in chosen}
+    tasks: list[ShardTask] = []
+    for split, listing in listings.items():
+        made = plan_pieces(split, listing.units, data.rows_per_shard, recipe["limit"])
+        if not made:
+            raise UserError(
+                f"{source.root}: nobody left for '{split}' ({dict(listing.skipped) or 'no records'})"
+                "; see what was left out, or name other --splits"
+            )
+        tasks += made
+    recipe = {**recipe, "bodies": {name: sha256(path) for name, path in bodies.items()}}
+    return Plan(
+        recipe,
+        tuple(tasks),
+        source_maker(data.source, source, data),
+        _pictures(data),
+        {split: dict(listing.identity) for split, listing in listings.items()},
+        {split: dict(listing.skipped) for split, listing in listings.items()},
+    )
 
 
-def _check_split_name(split: str) -> None:
-    """A split's name becomes a folder. Raises UserError on anything but small words and dashes."""
-    if not split.replace("-", "").isalnum() or not split.islower() or split == "quarantine":
-        raise UserError(f"split '{split}': expected a name such as '{COCO_SPLIT}'")
+def _chosen(
+    name: str, source: SourceOptions, own: list[str], splits: Sequence[str] | None
+) -> list[str]:
+    """Return the splits to make: those asked for, or the set's own and its occluded versions."""
+    if splits is None and source.root.endswith(".npz"):
+        raise UserError(f"{source.root}: which split is it? Name it: --splits {own[0]}")
+    chosen = [*own, *registry.AMBIGUOUS.get(name, ())] if splits is None else list(splits)
+    for split in chosen:
+        if registry.base_split(split) not in own:
+            raise UserError(
+                f"unknown split '{split}'{nearest(split, [*own, *(f'a{s}' for s in own)])}"
+            )
+    return list(dict.fromkeys(chosen))
+
+
+def _bodies(body: BodyConfig) -> dict[str, str]:
+    given = {"neutral": body.path, "male": body.male, "female": body.female}
+    return {gender: path for gender, path in given.items() if path is not None}
+
+
+def _pictures(data: DataConfig) -> PictureFormat:
+    return PictureFormat(data.image_size, data.image_format, data.jpeg_quality)

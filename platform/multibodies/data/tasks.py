@@ -8,36 +8,48 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 from pydantic import ValidationError
 
 from multibodies.config import DataConfig, Section
-from multibodies.data.coco_file import Person
 from multibodies.data.manifest import Shard
-from multibodies.data.schema import Array, Rows, table_from_rows
+from multibodies.data.pixels import PictureFormat, encode_jpegs
+from multibodies.data.schema import JPEG, Rows, table_from_rows
 from multibodies.data.shards import shard_name, write_shard
+from multibodies.data.sources.importer import Importer, SourceOptions
+from multibodies.data.sources.registry import base_split, open_importer
 from multibodies.data.validation import Rejection, quarantine_table, validate_rows
 from multibodies.errors import UserError
 from multibodies.files import sha256
 from multibodies.sidecars import is_done, read_sidecar, seal
 
 
+class Piece(NamedTuple):
+    """Records start .. start + count - 1 of a unit of a source."""
+
+    unit: str
+    start: int
+    count: int
+
+
 @dataclass(frozen=True)
 class ShardTask:
     """Rows `start` .. `start + count - 1` of a split, to become its shard number `index`.
 
-    `people` holds the records behind the rows where the source is a file and not the generator.
+    `pieces` says whose records become the rows where the source is files and not the generator.
     """
 
     split: str
     index: int
     start: int
     count: int
-    people: tuple[Person, ...] = ()
+    pieces: tuple[Piece, ...] = ()
 
     @property
     def name(self) -> str:
@@ -52,7 +64,7 @@ class ShardTask:
     def from_json(cls, text: str) -> ShardTask:
         """Inverse of `to_json`."""
         content = json.loads(text)
-        return cls(**{**content, "people": tuple(content["people"])})
+        return cls(**{**content, "pieces": tuple(Piece(*piece) for piece in content["pieces"])})
 
 
 class Done(Section):
@@ -73,15 +85,29 @@ Made = tuple[Rows, Sequence[Rejection]]
 RowMaker = Callable[[ShardTask], Made]
 
 
-def plan_split(
-    split: str, rows: int, per_shard: int, people: Sequence[Person] = ()
-) -> list[ShardTask]:
+def plan_split(split: str, rows: int, per_shard: int) -> list[ShardTask]:
     """Cut a split of `rows` rows into shards of `per_shard`, the last one smaller."""
     starts = range(0, rows, per_shard)
-    return [
-        ShardTask(split, i, s, min(per_shard, rows - s), tuple(people[s : s + per_shard]))
-        for i, s in enumerate(starts)
-    ]
+    return [ShardTask(split, i, s, min(per_shard, rows - s)) for i, s in enumerate(starts)]
+
+
+def plan_pieces(
+    split: str, units: Iterable[tuple[str, int]], per_shard: int, limit: int | None = None
+) -> list[ShardTask]:
+    """Cut the records of units, in their order and at most `limit`, into shards of `per_shard`."""
+    sizes = list(units)
+    total = sum(count for _, count in sizes)
+    tasks = plan_split(split, min(total, limit or total), per_shard)
+    return [replace(task, pieces=tuple(_overlaps(sizes, task))) for task in tasks]
+
+
+def _overlaps(units: Iterable[tuple[str, int]], task: ShardTask) -> Iterator[Piece]:
+    first = 0
+    for name, count in units:
+        start, stop = max(task.start, first), min(task.start + task.count, first + count)
+        if start < stop:
+            yield Piece(name, start - first, stop - start)
+        first += count
 
 
 def split_rows(split: str, data: DataConfig) -> int:
@@ -90,16 +116,20 @@ def split_rows(split: str, data: DataConfig) -> int:
     return sizes[split.rpartition("-")[2]]
 
 
-def make_shard(task: ShardTask, make: RowMaker, folder: Path, recipe: str, image_size: int) -> Done:
+def make_shard(
+    task: ShardTask, make: RowMaker, folder: Path, recipe: str, pictures: PictureFormat
+) -> Done:
     """Make a task's rows, refuse the bad ones one by one, write what a shard needs.
 
     That is the shard, the table of refused rows and, last, the sidecar. Raises UserError when the
     disk refuses or the maker returns other columns or another number of rows.
     """
     made, refused = make(task)
-    good, invalid = validate_rows(made, image_size)
+    good, invalid = validate_rows(made, pictures.size)
     rejections = sorted([*refused, *_as_asked(task, refused, invalid)])
-    table = table_from_rows(good, image_size)
+    if pictures.encoding == JPEG:
+        good["image"] = encode_jpegs(list(good["image"]), pictures.quality)
+    table = table_from_rows(good, pictures.size, pictures.encoding)
     if table.num_rows + len(rejections) != task.count:
         raise UserError(
             f"{task.name}: asked for {task.count} rows, got {table.num_rows + len(rejections)}"
@@ -154,7 +184,7 @@ def kept_shard(task: ShardTask, folder: Path, recipe: str) -> Done | None:
     except ValidationError:
         return None
     same = (done.task, done.shard.sha256) == (_key(task), sidecar["sha256"])
-    mendable = bool(done.quarantined and task.people)
+    mendable = bool(done.quarantined and task.pieces)
     return done if same and not mendable and _is_whole(done.quarantine, folder) else None
 
 
@@ -182,12 +212,19 @@ def embedded_maker(data: DataConfig, body_path: str | None) -> RowMaker:
     return make
 
 
-def coco_maker(image_root: Path, image_size: int) -> RowMaker:
-    """Return the maker of COCO rows from the persons that a task carries."""
+def source_maker(name: str, options: SourceOptions, data: DataConfig) -> RowMaker:
+    """Return the maker of rows from a user's files; the importer is opened once per worker."""
 
-    def make(task: ShardTask) -> tuple[dict[str, Array | list[Any]], list[Rejection]]:
-        from multibodies.data.coco import coco_rows
+    def make(task: ShardTask) -> Made:
+        from multibodies.data.sources.rows import RowMaker as Maker
 
-        return coco_rows(task.people, image_root, image_size, task.split)
+        importer, base = _importer(name, json.dumps(asdict(options))), base_split(task.split)
+        records = (importer.records(base, *piece) for piece in task.pieces)
+        return Maker(data, task.split).rows(chain.from_iterable(records))
 
     return make
+
+
+@lru_cache(maxsize=1)
+def _importer(name: str, options: str) -> Importer:
+    return open_importer(name, SourceOptions(**json.loads(options)))

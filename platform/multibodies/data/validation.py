@@ -14,6 +14,8 @@ import pyarrow as pa
 
 from multibodies.data.schema import COLUMNS, OCCLUSIONS, Array, Rows, row_count, shape_of
 
+LABELS_AND_NAMES = tuple(COLUMNS)
+
 
 class Rejection(NamedTuple):
     """A row that was refused: its index within what was asked for, its id and the reason."""
@@ -60,10 +62,14 @@ def take_rows(rows: Rows, keep: Sequence[int]) -> dict[str, Array | Sequence[Any
     }
 
 
-def row_fault(rows: Rows, index: int, image_size: int) -> str | None:
-    """Return why row `index` must be refused, or None."""
-    for name, column in COLUMNS.items():
-        if column.dtype != "str" and (fault := _tensor_fault(rows[name][index], name, image_size)):
+def row_fault(
+    rows: Rows, index: int, image_size: int, columns: Iterable[str] = LABELS_AND_NAMES
+) -> str | None:
+    """Return why row `index` must be refused, judged by some columns, or None."""
+    for name in columns:
+        if COLUMNS[name].dtype != "str" and (
+            fault := _tensor_fault(rows[name][index], name, image_size)
+        ):
             return fault
     faults = (check(rows, index) for check in ROW_CHECKS)
     return next((fault for fault in faults if fault), None)

@@ -17,6 +17,7 @@ from multibodies.config import DataConfig
 from multibodies.core.occlusion import draw_strategy, hidden_mask, hidden_openpose, visible_box
 from multibodies.data.framing import MIN_KEPT
 from multibodies.data.sources.record import Box, Record
+from multibodies.data.sources.registry import base_split
 
 Flags = npt.NDArray[np.bool_]
 NOTHING = "none"
@@ -31,11 +32,6 @@ class Hidden(NamedTuple):
     openpose: Flags
 
 
-def is_ambiguous(split: str) -> bool:
-    """Whether a split is a set's ambiguous version: `a3dpw-test`, `ah36m-test`."""
-    return split.startswith("a")
-
-
 def hide_record(record: Record, data: DataConfig, split: str, size: tuple[int, int]) -> Hidden:
     """Draw a strategy by (data.seed, image_id), hide its joints and re-crop to what stays visible.
 
@@ -44,7 +40,7 @@ def hide_record(record: Record, data: DataConfig, split: str, size: tuple[int, i
     anew all the same. A row without keypoints stays as it is.
     """
     chance, kind = uniforms(data.seed, record.image_id)
-    share = 1.0 if is_ambiguous(split) else data.occlusion_share if _trains(split) else 0.0
+    share = 1.0 if base_split(split) != split else data.occlusion_share if _trains(split) else 0.0
     if record.keypoints is None or chance >= share:
         return _whole(record)
     points = record.keypoints

@@ -19,6 +19,18 @@ SETS = {
     "mpii": "mpii",
 }
 
+# Splits of occluded versions that a set has besides its own: those that the paper evaluates on.
+AMBIGUOUS = {"h36m": ("ah36m-test",), "3dpw": ("a3dpw-val", "a3dpw-test")}
+
+
+def base_split(split: str) -> str:
+    """Return the split whose pictures a split shows: `a3dpw-test` -> `3dpw-test`, others their own.
+
+    Any set has an occluded version of its splits, called `a` and its name.
+    """
+    name = split.partition("-")[0]
+    return split[1:] if name not in SETS and name[:1] == "a" and name[1:] in SETS else split
+
 
 def open_importer(name: str, options: SourceOptions) -> Importer:
     """Return the importer of a set for what lies at `options.root`.
