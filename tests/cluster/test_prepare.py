@@ -18,6 +18,7 @@ from multibodies.cluster.prepare import prepare, write_dataset
 from multibodies.config import load_config
 from multibodies.data.manifest import verify
 from multibodies.data.shards import read_split, shard_paths
+from multibodies.data.sources.importer import SourceOptions
 from multibodies.data.tasks import Made, RowMaker, ShardTask
 from multibodies.errors import UserError
 from multibodies.files import sha256
@@ -211,17 +212,23 @@ def test_progress_tells_rows_and_what_was_kept(
 def test_coco_goes_through_prepare(tmp_path: Path) -> None:
     people = [annotation(k, image_id=1 + k % 2) for k in range(1, 6)]
     people += [annotation(6, iscrowd=1)]
-    source = write_coco(tmp_path / "coco", people, images=2)
+    source = SourceOptions(str(write_coco(tmp_path / "coco", people, images=2)))
     config = load_config(
-        "smoke", {"data.source": "coco", "data.image_size": SIDE, "data.rows_per_shard": 2}
+        "smoke",
+        {
+            "data.source": "coco",
+            "data.image_size": SIDE,
+            "data.rows_per_shard": 2,
+            "data.occlusion_share": 0.0,
+        },
     )
     (tmp_path / "coco/000000000002.png").rename(tmp_path / "away.png")
     with pytest.raises(UserError, match=r"of 5 rows refused.*000000000002\.png: no such image"):
-        prepare(config, tmp_path / "out", coco=source, progress=False)
+        prepare(config, tmp_path / "out", source=source, progress=False)
     (tmp_path / "away.png").rename(tmp_path / "coco/000000000002.png")
-    manifest = prepare(config, tmp_path / "out", coco=source, progress=False)
+    manifest = prepare(config, tmp_path / "out", source=source, progress=False)
     assert (manifest.source, manifest.rows) == ("coco", 5)
-    assert manifest.skipped == {"crowd": 1, "few_visible": 0}
+    assert manifest.skipped["coco-train"] == {"crowd": 1, "few_visible": 0}
     rows = read_split(tmp_path / "out", "coco-train")
     assert sorted(rows["image_id"]) == sorted(f"coco-{1 + k % 2:012d}-{k}" for k in range(1, 6))
     assert not rows["has_3d"].any()
@@ -232,8 +239,9 @@ def test_coco_goes_through_prepare(tmp_path: Path) -> None:
 def test_real_photographs_go_through_prepare(
     tmp_path: Path, min_visible: int, expected: int
 ) -> None:
-    config = load_config("smoke", {"data.source": "coco"})
-    manifest = prepare(config, tmp_path, coco=REAL, min_visible=min_visible, progress=False)
+    config = load_config("smoke", {"data.source": "coco", "data.occlusion_share": 0.0})
+    source = SourceOptions(str(REAL), min_visible=min_visible)
+    manifest = prepare(config, tmp_path, source=source, progress=False)
     assert (manifest.rows, manifest.quarantine) == (expected, ())
     rows = read_split(tmp_path, "coco-train")
     assert rows["image"].shape == (expected, 64, 64, 3)

@@ -21,14 +21,14 @@ pytestmark = [
 
 def test_coco_rows_train_by_their_2d_labels_alone(tmp_path: Path) -> None:
     from multibodies.cluster.prepare import prepare
+    from multibodies.data.sources.importer import SourceOptions
     from multibodies.local import fit_local
 
     config = load_config("smoke", {**TINY, "data.source": "coco", "stage1.batch_size": 2})
     manifest = prepare(
         config,
         tmp_path / "coco",
-        coco=REAL,
-        min_visible=6,
+        source=SourceOptions(str(REAL), min_visible=6),
         progress=False,
     )
     (split,) = manifest.splits

@@ -80,6 +80,7 @@ def test_schema_columns(train: Rows) -> None:
     shapes = {
         "image": (np.uint8, (n, size, size, 3)),
         "keypoints_2d": (np.float32, (n, 24, 3)),
+        "openpose": (np.float32, (n, 25, 3)),
         "joints_3d": (np.float32, (n, 24, 4)),
         "h36m17": (np.float32, (n, 17, 3)),
         "theta": (np.float32, (n, 24, 3)),
@@ -87,8 +88,7 @@ def test_schema_columns(train: Rows) -> None:
         "camera": (np.float32, (n, 3)),
         "crop": (np.float32, (n, 4)),
         "frame": (np.int32, (n,)),
-        "has_3d": (np.bool_, (n,)),
-        "has_smpl": (np.bool_, (n,)),
+        **{f"has_{name}": (np.bool_, (n,)) for name in ("2d", "3d", "h36m17", "smpl")},
     }
     for name, (kind, shape) in shapes.items():
         assert train[name].dtype == kind, name

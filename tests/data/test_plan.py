@@ -11,7 +11,8 @@ import pytest
 from multibodies.config import AMBIGUOUS, SPLITS, load_config
 from multibodies.core.body_arrays import load_body
 from multibodies.data.folder import claim, owned
-from multibodies.data.plan import CocoSource, make_plan
+from multibodies.data.plan import make_plan
+from multibodies.data.sources.importer import SourceOptions
 from multibodies.errors import UserError
 from row_samples import SIDE, annotation, sample_plan, write_coco
 
@@ -50,7 +51,7 @@ def test_splits_do_not_change_the_recipe_but_every_data_setting_does() -> None:
     [
         ({"splits": ["lab-tran"]}, "unknown split 'lab-tran'; did you mean 'lab-train'"),
         ({"limit": 0}, "limit is 0; expected at least 1"),
-        ({"coco": CocoSource("x.json")}, "data.source is 'embedded'; set data.source=coco"),
+        ({"source": SourceOptions("x.json")}, "data.source is 'embedded'; name its set"),
     ],
 )
 def test_impossible_requests_are_refused(arguments: dict[str, Any], message: str) -> None:
@@ -64,41 +65,62 @@ def test_a_missing_body_is_refused(tmp_path: Path) -> None:
         make_plan(config)
 
 
+def source_of(path: Path | str, **changes: Any) -> SourceOptions:
+    return SourceOptions(str(path), **changes)
+
+
 def test_persons_are_spread_over_shards(tmp_path: Path) -> None:
     path = write_coco(tmp_path, [annotation(k) for k in range(1, 6)])
-    plan = make_plan(COCO, coco=CocoSource(tmp_path))
-    assert [(t.name, len(t.people)) for t in plan.tasks] == [
-        ("coco-train/part-00000.parquet", 2),
-        ("coco-train/part-00001.parquet", 2),
-        ("coco-train/part-00002.parquet", 1),
+    plan = make_plan(COCO, source=source_of(tmp_path))
+    assert [(t.name, [p.start for p in t.pieces]) for t in plan.tasks] == [
+        ("coco-train/part-00000.parquet", [0]),
+        ("coco-train/part-00001.parquet", [2]),
+        ("coco-train/part-00002.parquet", [4]),
     ]
-    assert [p["annotation_id"] for t in plan.tasks for p in t.people] == [1, 2, 3, 4, 5]
-    assert make_plan(COCO, ["coco-val"], 3, CocoSource(path)).rows == 3
+    assert make_plan(COCO, ["coco-train"], 3, source_of(path)).rows == 3
     path.write_text(path.read_text() + " ")
-    assert make_plan(COCO, coco=CocoSource(path)).fingerprint != plan.fingerprint
+    again = make_plan(COCO, source=source_of(path))
+    assert again.fingerprint == plan.fingerprint
+    assert again.recipe_of(again.tasks[0]) != plan.recipe_of(plan.tasks[0])
 
 
 @pytest.mark.parametrize(
     ("splits", "source", "message"),
     [
-        (None, None, "no annotation file is given"),
-        (["a", "b"], CocoSource("."), "COCO becomes one split"),
-        (["../up"], CocoSource("."), "expected a name such as 'coco-train'"),
-        (["quarantine"], CocoSource("."), "expected a name such as 'coco-train'"),
-        (None, CocoSource(".", min_visible=13), "no person has 13 of keypoints 5..16 labelled"),
+        (None, None, "no files are given; name them: --root"),
+        (["lab-train"], source_of("."), "unknown split 'lab-train'; did you mean 'coco-train'"),
+        (["../up"], source_of("."), "unknown split '../up'"),
+        (None, source_of(".", min_visible=13), "no person has 13 of keypoints 5..16 labelled"),
     ],
 )
 def test_impossible_imports_are_refused(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     splits: list[str] | None,
-    source: CocoSource | None,
+    source: SourceOptions | None,
     message: str,
 ) -> None:
     write_coco(tmp_path, [annotation(1)])
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=message):
-        make_plan(COCO, splits, coco=source)
+        make_plan(COCO, splits, source=source)
+
+
+def test_occluded_versions_of_splits_are_planned_with_the_same_records(tmp_path: Path) -> None:
+    write_coco(tmp_path, [annotation(k) for k in range(1, 4)])
+    plan = make_plan(COCO, ["coco-train", "acoco-train"], source=source_of(tmp_path))
+    pieces = {split: [t.pieces for t in plan.tasks if t.split == split] for split in plan.labels}
+    assert pieces["coco-train"] == pieces["acoco-train"]
+
+
+def test_a_folder_gets_further_splits_but_no_other_labels(tmp_path: Path) -> None:
+    recipe = {"schema_version": 2, "limit": None}
+    claim(tmp_path, recipe, {"3dpw-test": {"sha256": "a"}})
+    both = claim(tmp_path, recipe, {"3dpw-val": {"sha256": "b"}})
+    assert both["labels"] == {"3dpw-test": {"sha256": "a"}, "3dpw-val": {"sha256": "b"}}
+    assert claim(tmp_path, recipe, {"3dpw-val": {"sha256": "b"}}) == both
+    with pytest.raises(UserError, match=r"labels\.3dpw-test\.sha256 is 'a', asked 'c'"):
+        claim(tmp_path, recipe, {"3dpw-test": {"sha256": "c"}})
 
 
 def test_a_folder_of_another_recipe_is_refused_with_what_differs(tmp_path: Path) -> None:
@@ -112,7 +134,7 @@ def test_a_folder_of_another_recipe_is_refused_with_what_differs(tmp_path: Path)
 def test_a_folder_of_another_schema_version_is_refused(tmp_path: Path) -> None:
     recipe = sample_plan({}, 4).recipe
     (tmp_path / "recipe.json").write_text(json.dumps({**recipe, "schema_version": 99}))
-    with pytest.raises(UserError, match="schema_version is 99, asked 1"):
+    with pytest.raises(UserError, match="schema_version is 99, asked 2"):
         claim(tmp_path, recipe)
 
 

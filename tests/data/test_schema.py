@@ -55,7 +55,7 @@ def test_arrays_can_be_written_to_so_that_torch_takes_them() -> None:
 
 def test_tensor_shapes_and_units_are_in_the_file_itself() -> None:
     schema = through_parquet(table_from_rows(sample_rows(1), SIDE)).schema
-    assert schema.metadata[b"multibodies.schema_version"] == b"1"
+    assert schema.metadata[b"multibodies.schema_version"] == b"2"
     assert tuple(schema.field("image").type.shape) == (SIDE, SIDE, 3)
     assert schema.field("joints_3d").metadata[b"unit"].startswith(b"metres")
     assert schema.field("joints_3d").metadata[b"frame"] == b"camera, mid-hip centred"

@@ -6,8 +6,8 @@ files, such as SPIN's npz. Started again after a kill, it keeps the shards that 
   multibodies prepare --out data/embedded
   multibodies prepare --profile paper --source 3dpw --root /sets/3DPW --out data/3dpw \\
       --set body.male=smpl-male --set body.female=smpl-female
-  multibodies prepare --profile paper --source coco --root coco_2014_train.npz --splits coco-train \\
-      --images /sets/coco --out data/coco
+  multibodies prepare --profile paper --source coco --root coco_2014_train.npz \\
+      --splits coco-train --images /sets/coco --out data/coco
   multibodies prepare verify data/3dpw data/coco
 """
 
@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> None:
     if args.verify:
         return _verify(args.verify)
     if args.out is None:
-        raise UserError("--out is missing: name the dataset's folder")
+        raise UserError("--out: name the dataset's folder; see `multibodies prepare --help`")
     from multibodies.cluster.prepare import write_dataset
     from multibodies.data.plan import make_plan
 

@@ -118,9 +118,9 @@ def _files_plan(
     for split, listing in listings.items():
         made = plan_pieces(split, listing.units, data.rows_per_shard, recipe["limit"])
         if not made:
+            left_out = dict(listing.skipped) or "nobody"
             raise UserError(
-                f"{source.root}: nobody left for '{split}' ({dict(listing.skipped) or 'no records'})"
-                "; see what was left out, or name other --splits"
+                f"{source.root}: nobody for '{split}', left out: {left_out}; name other --splits"
             )
         tasks += made
     recipe = {**recipe, "bodies": {name: sha256(path) for name, path in bodies.items()}}
@@ -143,9 +143,8 @@ def _chosen(
     chosen = [*own, *registry.AMBIGUOUS.get(name, ())] if splits is None else list(splits)
     for split in chosen:
         if registry.base_split(split) not in own:
-            raise UserError(
-                f"unknown split '{split}'{nearest(split, [*own, *(f'a{s}' for s in own)])}"
-            )
+            known = [*own, *registry.AMBIGUOUS.get(name, ())]
+            raise UserError(f"unknown split '{split}'{nearest(split, known)}")
     return list(dict.fromkeys(chosen))
 
 

@@ -31,11 +31,11 @@ from multibodies.sidecars import is_done, read_sidecar, seal
 
 
 class Piece(NamedTuple):
-    """Records start .. start + count - 1 of a unit of a source."""
+    """Records start .. start + rows - 1 of a unit of a source."""
 
     unit: str
     start: int
-    count: int
+    rows: int
 
 
 @dataclass(frozen=True)

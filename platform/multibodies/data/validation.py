@@ -66,10 +66,9 @@ def row_fault(
     rows: Rows, index: int, image_size: int, columns: Iterable[str] = LABELS_AND_NAMES
 ) -> str | None:
     """Return why row `index` must be refused, judged by some columns, or None."""
-    for name in columns:
-        if COLUMNS[name].dtype != "str" and (
-            fault := _tensor_fault(rows[name][index], name, image_size)
-        ):
+    tensors = (name for name in columns if COLUMNS[name].dtype != "str")
+    for name in tensors:
+        if fault := _tensor_fault(rows[name][index], name, image_size):
             return fault
     faults = (check(rows, index) for check in ROW_CHECKS)
     return next((fault for fault in faults if fault), None)

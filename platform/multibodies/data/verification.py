@@ -1,4 +1,4 @@
-"""A whole dataset checked again: hashes, columns, ranges of every row, counts beside published ones.
+"""A whole dataset checked again: hashes, columns, ranges of every row; published counts beside.
 
 Legend: B row, K joint. Memory is bounded by a row group.
 """

@@ -49,7 +49,10 @@ class Listing(NamedTuple):
 class Importer(Protocol):
     """Reads one dataset in one layout. Built from SourceOptions, in the driver and in workers."""
 
-    splits: tuple[str, ...]  # such as "3dpw-train", "3dpw-test"; the first word is the dataset
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """Such as "3dpw-train", "3dpw-test": the set, which part of it."""
+        ...
 
     def listing(self, split: str) -> Listing:
         """List a split without opening pictures.

@@ -25,8 +25,7 @@ VISIBLE = 0
 
 
 def open_source(options: SourceOptions) -> Importer:
-    """Return the importer of LSP's folder, or of its joints.mat. Raises UserError as opening does.
-    """
+    """Return the importer of LSP's folder, or of its joints.mat. Raises UserError as opening does."""
     path = label_file(options.root, WHAT)
     images = pictures(path.parent, options.images)
     return SingleFile(tuple(SPLITS), path, partial(_read, path, images))

@@ -58,8 +58,7 @@ class People(NamedTuple):
 
 
 def open_source(options: SourceOptions) -> Importer:
-    """Return the importer of MPII's folder, or of its h5 or mat. Raises UserError as opening does.
-    """
+    """Return the importer of MPII's folder, or of its h5 or mat. Raises UserError as opening does."""
     path = _labels(Path(options.root))
     images = _images(path, Path(options.root), options.images)
     return SingleFile(("mpii-train",), path, partial(_read, path, images))
@@ -85,9 +84,7 @@ def _images(path: Path, root: Path, named: str | None) -> Path:
 
 def _read(path: Path, images: Path, _: str) -> Labelled:
     people = _people(*stamp(path))
-    return Labelled(
-        len(people.ids), partial(_item, people, images), people.skipped, people.rules
-    )
+    return Labelled(len(people.ids), partial(_item, people, images), people.skipped, people.rules)
 
 
 @lru_cache(maxsize=2)
@@ -98,7 +95,9 @@ def _people(path: str, *_: int) -> People:
     placed = ~(scales <= 0) & ~(centres < 0).any(axis=1)  # NaN stays: it becomes a fault
     whole = ~(parts <= 0).any(axis=(1, 2))
     keep = placed & whole
-    skipped = Counter(dict(zip(LEFT_OUT, table.get("skipped", np.zeros(3, int)).tolist(), strict=True)))
+    skipped = Counter(
+        dict(zip(LEFT_OUT, table.get("skipped", np.zeros(3, int)).tolist(), strict=True))
+    )
     skipped.update(no_location=int((~placed).sum()), few_joints=int((placed & ~whole).sum()))
     rules: dict[str, str | int] = {"layout": Path(path).suffix[1:], "joints": 16}
     if "alone" in table:

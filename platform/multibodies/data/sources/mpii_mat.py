@@ -75,7 +75,9 @@ def _open(path: Path) -> Any:
             warnings.simplefilter("ignore")
             content = loadmat(path, squeeze_me=True, variable_names=["RELEASE"])
     except DAMAGED as error:
-        raise UserError(f"{path}: damaged, or no MATLAB 5 file ({error}); expected {WHAT}") from None
+        raise UserError(
+            f"{path}: damaged, or no MATLAB 5 file ({error}); expected {WHAT}"
+        ) from None
     release = content.get("RELEASE")
     if release is None or release.dtype.names is None or release.size != 1:
         raise UserError(f"{path}: no struct 'RELEASE'; expected {WHAT}")
@@ -132,7 +134,9 @@ def _person(person: Any, where: str) -> tuple[Floats, list[float], float]:
 def _points(person: Any, where: str) -> Iterator[tuple[int, float, float]]:
     for annotated in structs(person, "annopoints"):
         for point in structs(annotated, "point"):
-            key, x, y = (_need(point, field, f"{where}.annopoints.point") for field in "id x y".split())
+            key, x, y = (
+                _need(point, field, f"{where}.annopoints.point") for field in "id x y".split()
+            )
             if key not in range(16):
                 raise UserError(f"{where}.annopoints.point: id {key:g}, expected 0 to 15")
             yield int(key), x, y
