@@ -54,6 +54,7 @@ def save_dataset(
     for split, sizes in splits.items():
         whole = sample_rows(sum(sizes), split=split, side=SIZE)
         whole["has_3d"] |= scored
+        whole["has_h36m17"] |= scored
         starts = [sum(sizes[:k]) for k in range(len(sizes))]
         parts = [
             {name: column[start : start + size] for name, column in whole.items()}

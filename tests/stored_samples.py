@@ -36,5 +36,6 @@ def random_rows(images: int, seed: int = 0) -> dict[str, npt.NDArray[Any]]:
         "joints_3d": joints,
         "keypoints_2d": keypoints,
         "has_3d": np.ones(images, bool),
+        "has_h36m17": np.ones(images, bool),
         "occlusion": np.array(["none", "legs", "head", "arms_head"])[np.arange(images) % 4],
     }

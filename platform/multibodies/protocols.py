@@ -72,7 +72,13 @@ PROTOCOLS: Mapping[str, Protocol] = {
         Protocol(
             "h36m-p2", 1, ("h36m", "ah36m"), frames=5, cameras=("60457274",), note=f"{H36M} (#2)"
         ),
-        Protocol("h36m-p1", 1, ("h36m", "ah36m"), frames=5, note=f"{H36M}, all cameras (#1)"),
+        Protocol(
+            "h36m-p1",
+            1,
+            ("h36m-p1", "ah36m-p1", "h36m", "ah36m"),
+            frames=5,
+            note=f"{H36M}, all cameras (#1)",
+        ),
         Protocol(
             "ah36m", 1, ("ah36m",), frames=5, cameras=("60457274",), note=f"{H36M}, parts hidden"
         ),
@@ -83,6 +89,8 @@ PROTOCOLS: Mapping[str, Protocol] = {
 }
 OWN = {name: PROTOCOLS["embedded"] for name in PROTOCOLS["embedded"].datasets} | {
     "h36m": PROTOCOLS["h36m-p2"],
+    "h36m-p1": PROTOCOLS["h36m-p1"],
+    "ah36m-p1": PROTOCOLS["h36m-p1"],
     **{name: PROTOCOLS[name] for name in ("ah36m", "3dpw", "a3dpw", "mpii3d")},
 }
 

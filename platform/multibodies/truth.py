@@ -18,7 +18,8 @@ from multibodies.core.joints import centre_on_mid_hips
 from multibodies.errors import UserError
 from multibodies.hypotheses import StoredHypotheses, first_twin
 
-TRUTH_COLUMNS = ("image_id", "h36m17", "joints_3d", "keypoints_2d", "has_3d", "occlusion")
+KNOWN = ("has_3d", "has_h36m17")  # what scoring needs
+TRUTH_COLUMNS = ("image_id", "h36m17", "joints_3d", "keypoints_2d", *KNOWN, "occlusion")
 MESH_COLUMNS = ("theta", "beta", "has_smpl")  # for PVE besides
 LABELS = ("h36m17", "joints_3d", "keypoints_2d")
 
@@ -81,7 +82,7 @@ def truth_from_rows(
     if twice := first_twin(names):
         raise UserError(f"{where}: image '{twice}' appears twice; prepare the dataset again")
     for row, name in enumerate(names):
-        if not rows["has_3d"][row]:
+        if not all(rows[column][row] for column in KNOWN):
             raise UserError(f"{where}: image '{name}' has no 3D truth; score a split that has it")
         if not all(np.isfinite(rows[c][row]).all() for c in LABELS):
             raise UserError(

@@ -32,9 +32,11 @@ from multibodies.errors import UserError, nearest
 __all__ = [
     "AMBIGUOUS",
     "EMBEDDED",
+    "FILE_SPLITS",
     "PAPER",
     "PROFILES",
     "RELEASED",
+    "SETS",
     "SMOKE",
     "SPLITS",
     "AugmentConfig",
@@ -55,7 +57,11 @@ __all__ = [
 ]
 
 SPLITS = ("lab-train", "lab-val", "lab-test", "wild-val", "wild-test")
+SETS = ("h36m", "h36m-p1", "mpii3d", "3dpw", "coco", "lsp", "lspet", "mpii")  # of files
 AMBIGUOUS = ("alab-val", "alab-test", "awild-val", "awild-test")
+FILE_SPLITS = tuple(
+    f"{hidden}{name}-{end}" for name in SETS for hidden in ("", "a") for end in ("val", "test")
+)
 
 
 class Config(Section):
@@ -93,7 +99,7 @@ class Config(Section):
                 f"evaluation.n asks for {n} hypotheses, stage2.num_hypotheses is {m}; need n <= M"
             )
         _check_head(self.model)
-        known = SPLITS + AMBIGUOUS
+        known = SPLITS + AMBIGUOUS if self.data.source == "embedded" else FILE_SPLITS
         for split in self.evaluation.splits:
             if split not in known:
                 raise ValueError(

@@ -57,11 +57,12 @@ SMOKE: dict[str, Any] = {
     "evaluation": {"bootstrap_samples": 200},
 }
 PAPER: dict[str, Any] = {
-    "data": {"image_size": 224, "image_format": "jpeg", "context": 1.5},
+    "data": {"source": "files", "image_size": 224, "image_format": "jpeg", "context": 1.5},
     "augment": {"flip": 0.5, "rotation_deg": 30.0, "scale": 0.25, "noise": 0.4},
     "model": {"trunk": "resnet50"},
     "stage1": {"steps": 500000, "learning_rate": 5e-5},
     "stage2": {"num_hypotheses": 100, "steps": 200000, "learning_rate": 1e-5},
+    "evaluation": {"splits": ["h36m-test", "3dpw-test", "ah36m-test", "a3dpw-test"]},
 }
 
 

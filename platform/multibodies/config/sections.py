@@ -21,9 +21,9 @@ class Section(BaseModel):
 class DataConfig(Section):
     """The dataset that `prepare` writes and everything later reads."""
 
-    source: Literal["embedded", "h36m", "mpii3d", "3dpw", "coco", "lsp", "lspet", "mpii"] = (
-        "embedded"
-    )
+    source: Literal[
+        "embedded", "files", "h36m", "mpii3d", "3dpw", "coco", "lsp", "lspet", "mpii"
+    ] = "embedded"  # files: datasets of several sets, prepared one by one
     image_size: int = Field(64, ge=16, le=512)  # pixels, square crop
     image_format: Literal["raw", "jpeg"] = "raw"  # of the shards' pictures
     jpeg_quality: int = Field(95, ge=50, le=100)

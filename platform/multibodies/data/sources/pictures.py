@@ -37,6 +37,8 @@ def _image(path: Path) -> Image:
     Plain JPEGs go the fast way. All else, and what that way refuses, goes through `load_photo`,
     which knows orientations and names faults.
     """
+    if not path.is_file():
+        raise UserError(f"{path}: no such image file")
     try:
         data = path.read_bytes()
     except OSError as error:

@@ -72,8 +72,9 @@ class RowMaker:
             hidden = hide_record(record, self.data, self.split, (image.shape[1], image.shape[0]))
             view = self._view(hidden)
             return self._names(record, hidden) | self._labels(record, hidden, view, image)
-        except UserError as error:
-            return Fault(record.image_id, str(error))
+        except UserError as error:  # says where the set lies, which is nobody else's concern
+            reason = str(error).replace(str(record.picture.path), record.source)
+            return Fault(record.image_id, reason)
 
     def _view(self, hidden: Hidden) -> View:
         """Lay the stored square of whole pixels about the box, and the crop in its middle."""
