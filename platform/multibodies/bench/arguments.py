@@ -5,7 +5,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-BENCHMARKS = ("joints", "quantising", "step", "inference", "flow", "waiting", "throughput")
+BENCHMARKS = (
+    *("joints", "quantising", "step", "inference", "flow", "waiting", "throughput"),
+    "pictures",
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
