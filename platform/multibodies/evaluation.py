@@ -25,7 +25,7 @@ from multibodies.errors import UserError
 from multibodies.files import atomic
 from multibodies.hypotheses import VERSION, StoredHypotheses, read_hypotheses, write_hypotheses
 from multibodies.inference import Inference, infer_images, rescore
-from multibodies.protocols import protocol_of
+from multibodies.protocols import dataset_of, protocol_of
 from multibodies.scoring import Cell, Scores, score_hypotheses
 from multibodies.sidecars import check_whole, is_done, read_sidecar, seal
 from multibodies.truth import MESH_COLUMNS, TRUTH_COLUMNS, check_n, truth_from_rows
@@ -194,7 +194,7 @@ def score_tasks(
         stored = Path(hypotheses) / shard.path
         sidecar = check_whole(stored)
         check_n(config.evaluation.n, int(sidecar["hypotheses"]), str(stored))
-        protocol = asdict(protocol_of(config.evaluation, split.partition("-")[0]))
+        protocol = asdict(protocol_of(config.evaluation, dataset_of(split)))
         made_by = [shard.sha256, sidecar["sha256"], settings, list(alphas), list(cell), rescored]
         made_by += [protocol, body]
         tasks.append(
@@ -202,7 +202,7 @@ def score_tasks(
                 **_shard_fields(dataset, shard, out),
                 recipe=fingerprint("scores", *made_by),
                 hypotheses=_absolute(stored),
-                dataset_name=split.partition("-")[0],
+                dataset_name=dataset_of(split),
                 image_size=manifest.image_size,
                 evaluation=settings,
                 flow_weights=alphas,

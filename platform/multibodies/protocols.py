@@ -95,6 +95,11 @@ OWN = {name: PROTOCOLS["embedded"] for name in PROTOCOLS["embedded"].datasets} |
 }
 
 
+def dataset_of(split: str) -> str:
+    """Return the dataset whose protocol a split is scored by: `h36m-p1-test` -> `h36m-p1`."""
+    return split.rpartition("-")[0]
+
+
 def protocol_of(evaluation: EvaluationConfig, dataset: str) -> Protocol:
     """Return the protocol by which a dataset (`wild`, `3dpw`) is scored under these settings.
 

@@ -26,6 +26,7 @@ from multibodies.report.gallery import (
     OTHER,
     TRUTH,
     Case,
+    camera_of,
     draw_gallery,
     first_rows,
     make_case,
@@ -118,6 +119,17 @@ def test_images_are_picked_by_their_occlusion_and_order_only() -> None:
     assert first_rows(["none", "none", "none"], 2) == [0, 1]
 
 
+def test_a_camera_that_no_row_has_is_found_from_its_keypoints(
+    rows: dict[str, Any], painter: Painter
+) -> None:
+    bare = {**rows, "camera": np.zeros_like(rows["camera"])}
+    for row in range(ROWS):
+        bare["keypoints_2d"][row, :, 2] = 1
+        found = camera_of(bare, row, painter)
+        np.testing.assert_allclose(found, rows["camera"][row], rtol=0.05, atol=0.02)
+        np.testing.assert_array_equal(camera_of(rows, row, painter), rows["camera"][row])
+
+
 def test_no_case_is_refused(painter: Painter) -> None:
     with pytest.raises(ValueError, match="at least one case"):
         draw_gallery([], painter)
@@ -132,6 +144,7 @@ def test_a_gallery_is_written_from_a_runs_folder(
     write_manifest(tmp_path / "data", build_manifest(recipe, {SPLIT: [shard]}, counts))
     write_hypotheses(tmp_path / "hypotheses" / "seed0-ri1" / SPLIT / "part-00000.parquet", stored)
     figure = write_gallery(tmp_path, "seed0-ri1", SPLIT, flow_weight=0.0, count=2)
+    assert figure is not None
     assert figure.path == tmp_path / "figures" / f"gallery-{SPLIT}.png"
     assert "closest to the truth in blue" in figure.caption
     with Image.open(figure.path) as image:

@@ -26,18 +26,27 @@ SHIPPED = Path(__file__).parents[1] / "assets" / "stage1"
 def run_shared(plan: Plan, run_dir: Path, workers: int, gpus: int) -> None:
     """Make every shared stage that is not done. Raises UserError as the stages do."""
     make: dict[str, Callable[[Stage, Path], object]] = {
-        "dataset": lambda _, out: prepare(plan.base, out),
+        "dataset": lambda _, out: link(plan.data, out) if plan.data else prepare(plan.base, out),
         "prior": lambda _, out: fit_prior(plan.base, run_dir / "data", out),
         "stage1": lambda stage, out: make_stage1(
             stage, plan.base, run_dir / "data", out, workers, gpus
         ),
         "features": lambda _, out: cache_features(
-            plan.base, run_dir / "stage1" / "weights", run_dir / "data", "lab-train", out
+            plan.base, run_dir / "stage1" / "weights", run_dir / "data", plan.base.splits.train, out
         ),
     }
     for stage in plan.shared:
         if not is_done(run_dir, stage):
             once(run_dir, stage, make[stage.name])
+
+
+def link(dataset: Path, out: Path) -> None:
+    """Make a folder that shows a prepared dataset, or a collection of some; it is only read."""
+    out.mkdir(parents=True, exist_ok=True)
+    for entry in sorted(dataset.iterdir()):
+        place = out / entry.name
+        if not place.is_symlink():
+            place.symlink_to(entry.resolve())
 
 
 def verify_shared(plan: Plan, run_dir: Path) -> None:
@@ -62,7 +71,8 @@ def make_stage1(
         take_shipped(config, out / "weights")
     else:
         rows = None if config.fresh else data
-        fit(config, "stage1", rows, out, workers=workers, gpus=gpus)
+        split = config.splits.train
+        fit(config, "stage1", rows, out, workers=workers, gpus=gpus, split=split)
 
 
 def take_shipped(config: Config, out: Path, shipped: Path = SHIPPED) -> None:

@@ -21,7 +21,7 @@ from multibodies.cluster.stages import run_shared, verify_shared
 from multibodies.cluster.tuner import run_trials, task_of
 from multibodies.data.manifest import read_manifest
 from multibodies.progress import Progress
-from multibodies.protocols import protocol_of
+from multibodies.protocols import dataset_of, protocol_of
 from multibodies.report import summary
 from multibodies.report.provenance import command_line, git_commit, machine, versions
 from multibodies.report.results import log_results, write_results
@@ -35,6 +35,8 @@ from multibodies.sweep import (
 )
 from multibodies.tracking import Tracker
 from multibodies.tracking_server import tracking_server
+
+DATA = {"embedded": "embedded synthetic images; not comparable with the paper's"}
 
 
 @dataclass(frozen=True)
@@ -150,14 +152,14 @@ def tags_of(plan: Plan, run_dir: Path) -> dict[str, str]:
         "profile": plan.sweep.profile,
         "stage1": plan.sweep.stage1,
         "protocol": "; ".join(protocol_labels(plan)),
-        "data": "embedded synthetic images; not comparable with the paper's",
+        "data": DATA.get(manifest.source, ", ".join(manifest.splits)),
     }
 
 
 def protocol_labels(plan: Plan) -> list[str]:
     """Return each scored dataset with what its numbers mean."""
     evaluation = plan.base.evaluation
-    names = dict.fromkeys(split.partition("-")[0] for split in evaluation.splits)
+    names = dict.fromkeys(dataset_of(split) for split in evaluation.splits)
     return [f"{name} {protocol_of(evaluation, name).label}" for name in names]
 
 

@@ -66,7 +66,7 @@ def task_of(training: Training, run_dir: Path, workers: int, gpus: int) -> Trial
         splits=tuple(training.inference.recipe["splits"]),
         workers=workers,
         gpus=gpus,
-        alone=workers == 1 and open_source(rows, "lab-train").size <= IN_MEMORY,
+        alone=workers == 1 and open_source(rows, training.config.splits.train).size <= IN_MEMORY,
     )
 
 
@@ -89,6 +89,7 @@ def work_alone(task: TrialTask) -> None:
         task.rows,
         task.out,
         start_from=task.stage1,
+        split=task.config.splits.train,
         device="cuda" if task.gpus else "cpu",
         on_report=on_report,
         progress=False,
@@ -108,6 +109,7 @@ def lead_workers(task: TrialTask) -> None:
         task.rows,
         task.out,
         start_from=task.stage1,
+        split=task.config.splits.train,
         name=task.id,
         progress=False,
         execution=execution,

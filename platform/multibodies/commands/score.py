@@ -89,9 +89,9 @@ def data_of(args: argparse.Namespace, stored: Stored) -> Path:
 
 def protocol_label(config: Config, split: str) -> str:
     """Return what a split's numbers mean."""
-    from multibodies.protocols import protocol_of
+    from multibodies.protocols import dataset_of, protocol_of
 
-    return protocol_of(config.evaluation, split.partition("-")[0]).label
+    return protocol_of(config.evaluation, dataset_of(split)).label
 
 
 def provenance(config: Config, data: Path, prior: Path | None, frame: Any) -> dict[str, Any]:

@@ -23,6 +23,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", type=Path, help="a sweep file, such as sweeps/table2.toml")
     parser.add_argument("--out", type=Path, help="the run's folder (default: runs/NAME)")
     parser.add_argument("--smoke", action="store_true", help="the same grid at the smallest size")
+    parser.add_argument("--data", type=Path, help="prepared datasets, for a sweep over files")
+    parser.add_argument("--profile", help="another size of the same sweep, such as paper-dry")
     parser.add_argument("--stage1", choices=("shipped", "train"), help="(default: the file's)")
     parser.add_argument("--tracking-uri", help="an MLflow server (default: one for this command)")
     parser.add_argument("--port", type=common.positive, help="of that server (default: a free one)")
@@ -52,4 +54,6 @@ def _plan_of(args: argparse.Namespace) -> Plan:
 
     sweep = load_sweep(args.file)
     sweep = replace(sweep, stage1=args.stage1) if args.stage1 else sweep
-    return expand(smoke_variant(sweep) if args.smoke else sweep)
+    sweep = replace(sweep, profile=args.profile) if args.profile else sweep
+    data = None if args.data is None else args.data.resolve()
+    return expand(smoke_variant(sweep) if args.smoke else sweep, data)

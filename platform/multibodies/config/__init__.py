@@ -25,6 +25,7 @@ from multibodies.config.sections import (
     ModelConfig,
     PriorConfig,
     Section,
+    SplitsConfig,
     StageConfig,
 )
 from multibodies.errors import UserError, nearest
@@ -49,6 +50,7 @@ __all__ = [
     "ModelConfig",
     "PriorConfig",
     "Section",
+    "SplitsConfig",
     "StageConfig",
     "check_key",
     "fingerprint",
@@ -70,6 +72,7 @@ class Config(Section):
 
     profile: str
     data: DataConfig = DataConfig()
+    splits: SplitsConfig = SplitsConfig()
     body: BodyConfig = BodyConfig()
     model: ModelConfig = ModelConfig()
     loss: LossConfig = LossConfig()

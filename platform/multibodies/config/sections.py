@@ -50,6 +50,13 @@ class DataConfig(Section):
     seed: int = 0
 
 
+class SplitsConfig(Section):
+    """Which splits are learnt from, and on which the prior is judged."""
+
+    train: str = "lab-train"  # "mix-train": all training splits of a collection, by `mix`
+    val: str = "lab-val"
+
+
 class BodyConfig(Section):
     """The body model; None is the embedded, licence-free SMPL-format body.
 

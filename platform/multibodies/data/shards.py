@@ -63,6 +63,18 @@ def read_table(folder: str | Path, split: str, columns: Sequence[str] | None = N
     return arrow_schema(manifest.image_size, manifest.image_format).empty_table().select(wanted)
 
 
+def read_first(
+    folder: str | Path, split: str, columns: Sequence[str] | None = None
+) -> dict[str, Array]:
+    """Read the first shard that has rows, of a split that may be large. Raises as `read_table`."""
+    folder, manifest = Path(folder), read_manifest(folder)
+    shard = next((shard for shard in manifest.shards(split) if shard.rows), None)
+    if shard is None:
+        raise UserError(f"{folder}: split '{split}' has no rows")
+    wanted = list(COLUMNS if columns is None else columns)
+    return rows_from_table(_read_shard(folder, shard, wanted, manifest))
+
+
 def read_split(
     folder: str | Path, split: str, columns: Sequence[str] | None = None
 ) -> dict[str, Array]:

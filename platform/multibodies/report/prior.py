@@ -11,9 +11,9 @@ from multibodies.report import page
 from multibodies.report.markdown import terminal
 
 GATE = (
-    ("flow, lab-val", "val_nll"),
-    ("flow, lab-train", "train_nll"),
-    ("full-covariance Gaussian, lab-val", "gaussian_val_nll"),
+    ("flow, val", "val_nll"),
+    ("flow, train", "train_nll"),
+    ("full-covariance Gaussian, val", "gaussian_val_nll"),
 )
 CORRUPTIONS = {
     "noise_50mm": "50 mm Gaussian noise on every joint",
@@ -56,5 +56,5 @@ def calibration_table(found: Mapping[str, Mapping[str, float]]) -> page.Table:
         )
         for name, row in found.items()
     )
-    header = ("corruption of lab-val", "AUC", "mean log p, true", "mean log p, corrupted")
+    header = ("corruption of val", "AUC", "mean log p, true", "mean log p, corrupted")
     return page.Table(header, rows, "AUC: chance that a true skeleton is the more likely of two")

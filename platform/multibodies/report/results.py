@@ -12,7 +12,8 @@ import pandas as pd
 
 from multibodies import runs
 from multibodies.core import metrics
-from multibodies.data.shards import read_split
+from multibodies.data.manifest import read_manifest
+from multibodies.data.shards import read_first
 from multibodies.report import figures
 from multibodies.report.comparison import axes_of, of_training, write_comparison
 from multibodies.report.gallery import write_gallery
@@ -45,9 +46,11 @@ def write_results(plan: Plan, run_dir: Path, provenance: Mapping[str, Any]) -> P
 
 def samples_figure(run_dir: Path) -> Figure:
     """Draw the first 16 training images with their keypoints."""
-    rows = read_split(run_dir / "data", "lab-train", ("image", "keypoints_2d"))
+    data = run_dir / "data"
+    split = next(name for name in read_manifest(data).splits if name.endswith("-train"))
+    rows = read_first(data, split, ("image", "keypoints_2d"))
     path = figures.save(figures.samples(rows), run_dir / FIGURES / "samples.png")
-    return Figure(path, "The first 16 images of lab-train with their visible keypoints")
+    return Figure(path, f"The first 16 images of {split} with their visible keypoints")
 
 
 def galleries(plan: Plan, run_dir: Path, provenance: Mapping[str, Any]) -> list[Figure]:
@@ -57,10 +60,11 @@ def galleries(plan: Plan, run_dir: Path, provenance: Mapping[str, Any]) -> list[
     first = plan.cells[0].config.evaluation.flow_weight
     alpha = provenance["flow_weight_choice"].get("flow_weight", first)
     training, n = plan.trainings[-1].id, min(5, max(plan.base.evaluation.n))
-    return [
+    drawn = [
         write_gallery(run_dir, training, split, flow_weight=alpha, n=n, body=plan.base.body.path)
         for split in plan.base.evaluation.splits
     ]
+    return [figure for figure in drawn if figure is not None]
 
 
 def training_figure(plan: Plan, run_dir: Path) -> Figure:

@@ -11,11 +11,13 @@ import itertools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from multibodies.config import Config, fingerprint
+from multibodies.data.manifest import read_manifest
 from multibodies.errors import UserError
-from multibodies.protocols import protocol_of
+from multibodies.protocols import dataset_of, protocol_of
 from multibodies.sweep.files import FLOW_WEIGHT, SEED_KEY, Axes, Sweep
 
 
@@ -73,6 +75,8 @@ class Plan:
     shared: tuple[Stage, ...]
     trainings: tuple[Training, ...]
     cells: tuple[Cell, ...]
+    data: Path | None = None  # a dataset that is there already, and its content's fingerprint
+    content: str | None = None
 
     @property
     def name(self) -> str:
@@ -111,6 +115,7 @@ class Plan:
                 "choose_on": list(sweep.choose_on),
             },
             "config": self.base.model_dump(mode="json"),
+            **({"prepared": self.content} if self.content else {}),
         }
 
     def with_flow_weight(self, alpha: float) -> Plan:
@@ -123,23 +128,40 @@ class Plan:
         return replace(self, cells=(*self.cells, *extra))
 
 
-def expand(sweep: Sweep) -> Plan:
-    """Expand a sweep into a plan.
+def expand(sweep: Sweep, data: Path | None = None) -> Plan:
+    """Expand a sweep into a plan, on a dataset that is prepared already or will be.
 
-    Raises UserError when two cells would share an id, and on a protocol that does not exist.
+    Raises UserError when two cells would share an id, on a protocol that does not exist, and where
+    a sweep over files has no dataset, or one over the generator has.
     """
     base = sweep.config()
+    content = _content(base, data)
     for split in (*sweep.choose_on, *base.evaluation.splits):
-        protocol_of(base.evaluation, split.partition("-")[0])
+        protocol_of(base.evaluation, dataset_of(split))
     fits = _grid(sweep.train)
     cached = any(sweep.config(fit).model.caches_features for fit in fits)
-    shared = _shared(sweep, base, cached)
+    shared = _shared(sweep, base, cached, content)
     prior = shared[1]
     trainings = [_training(sweep, shared, seed, fit) for seed in sweep.seeds for fit in fits]
     cells = [_cell(sweep, prior, t, score) for t in trainings for score in _grid(sweep.score)]
     _refuse_twins([t.id for t in trainings])
     _refuse_twins([c.id for c in cells])
-    return Plan(sweep, base, shared, tuple(trainings), tuple(cells))
+    return Plan(sweep, base, shared, tuple(trainings), tuple(cells), data, content)
+
+
+def _content(base: Config, data: Path | None) -> str | None:
+    """Return the fingerprint of a prepared dataset's shards, None where it is to be made."""
+    if base.data.source == "embedded":
+        if data is not None:
+            raise UserError(f"--data {data}: this sweep makes its own data; leave it out")
+        return None
+    if data is None:
+        raise UserError(
+            f"profile '{base.profile}' learns from prepared files; name the folder that holds "
+            "them: --data"
+        )
+    splits = read_manifest(data).splits
+    return fingerprint({name: [s.sha256 for s in shards] for name, shards in splits.items()})
 
 
 def _grid(axes: Axes) -> list[dict[str, Any]]:
@@ -150,9 +172,10 @@ def _dump(config: Config, *sections: str) -> dict[str, Any]:
     return {section: getattr(config, section).model_dump(mode="json") for section in sections}
 
 
-def _shared(sweep: Sweep, base: Config, cached: bool) -> tuple[Stage, ...]:
+def _shared(sweep: Sweep, base: Config, cached: bool, content: str | None) -> tuple[Stage, ...]:
     """Return dataset, prior, stage 1 and, where a training reads them, its cached features."""
-    dataset = Stage("dataset", "dataset", "data", _dump(base, "data", "body"))
+    made_of = _dump(base, "data", "body") if content is None else {"prepared": content}
+    dataset = Stage("dataset", "dataset", "data", made_of)
     of_data = {"dataset": dataset.fingerprint}
     prior = Stage("prior", "prior", "prior", {**of_data, **_dump(base, "prior")})
     model = base.model.model_dump(mode="json", exclude={"trains"})
