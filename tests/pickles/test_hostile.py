@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from multibodies.lookalikes.python2 import named, write_python2
+from pickle_road import refusal
 
 from multibodies.errors import UserError
-from multibodies.lookalikes.python2 import named, write_python2
 from multibodies.pickles import read_pickle
-from pickle_road import refusal
 
 WHOLE = pickle.dumps({"poses": np.arange(1000.0)}, 2)
 MIB = 1 << 20

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-
 from multibodies.lookalikes.python2 import named, write_python2
-from multibodies.pickles import read_pickle
 from pickle_road import through
+
+from multibodies.pickles import read_pickle
 
 RNG = np.random.default_rng(0)
 DATA: dict[str, Any] = {
