@@ -12,7 +12,8 @@ import numpy.typing as npt
 import pytest
 from cdflib.cdfwrite import CDF
 
-from multibodies.data.sources.h36m_cdf import Cdf, read_frames
+from multibodies.data.sources.cdf import Cdf
+from multibodies.data.sources.h36m_cdf import read_frames
 from multibodies.errors import UserError
 
 REAL4, REAL8, INT4 = 44, 45, 4
@@ -148,7 +149,7 @@ def test_forged_numbers_allocate_nothing_and_end(tmp_path: Path) -> None:
     path = write_cdf(tmp_path / "a.cdf", sample())
     cdf = Cdf(path.read_bytes())
     place = cdf.names()["Pose"]
-    index = cdf.variable(place).index
+    index = cdf.variable(place).head
     original = path.read_bytes()
     cases = (
         (place + 24, 2_000_000_000, 4, "2000000001 records"),
