@@ -54,8 +54,9 @@ class Masks:
             raise ValueError(f"{self.path.name} has no mask for frame {frame}")
         try:
             stored = self._file[self._masks[np.unravel_index(frame, self._masks.shape)]]
-            if stored.ndim != 2 or stored.size > MAX_PIXELS:
-                raise ValueError(f"an array {stored.shape}, expected a picture")
+            shape = getattr(stored, "shape", ())
+            if len(shape) != 2 or stored.size > MAX_PIXELS:
+                raise ValueError(f"an array {shape}, expected a picture")
             mask = np.asarray(stored[()]).T
         except DAMAGED as error:
             raise ValueError(f"{self.path.name}: mask of frame {frame}: {error}") from None
