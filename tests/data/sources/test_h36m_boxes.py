@@ -45,9 +45,10 @@ def test_a_frame_without_a_mask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     write_masks(path, [Rectangle(5, 5, 5, 5), WIDE], (1000, 1002))
     with h5py.File(path, "r+") as file:
         cube = file.create_dataset("#refs#/cube", data=np.zeros((2, 2, 2)))
-        cells = file.create_dataset("Cells", (5, 1), h5py.ref_dtype)
+        cells = file.create_dataset("Cells", (6, 1), h5py.ref_dtype)
         cells[0, 0], cells[1, 0] = file["Masks"][0, 0], file["Masks"][1, 0]
         cells[2, 0], cells[4, 0] = cube.ref, file["#refs#"].ref
+        cells[5, 0] = file.create_dataset("#refs#/text", data=np.full((2, 2), b"mask")).ref
         del file["Masks"]
         file["Masks"] = file["Cells"]
     with Masks(path) as masks:
@@ -55,8 +56,9 @@ def test_a_frame_without_a_mask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
             (0, "mask is empty"),
             (2, r"frame 2: an array \(2, 2, 2\)"),
             (3, "frame 3"),
-            (4, "frame 4"),
-            (5, "no mask for frame 5"),
+            (4, "frame 4: not an array"),
+            (5, "frame 5: not an array"),
+            (6, "no mask for frame 6"),
         ):
             with pytest.raises(ValueError, match=words):
                 masks.box(frame)

@@ -5,6 +5,7 @@ Legend: H, W pixels of the picture. A mask is stored by MATLAB, so HDF5 shows it
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -54,9 +55,7 @@ class Masks:
             raise ValueError(f"{self.path.name} has no mask for frame {frame}")
         try:
             stored = self._file[self._masks[np.unravel_index(frame, self._masks.shape)]]
-            shape = getattr(stored, "shape", ())
-            if len(shape) != 2 or stored.size > MAX_PIXELS:
-                raise ValueError(f"an array {shape}, expected a picture")
+            _check_picture(stored)
             mask = np.asarray(stored[()]).T
         except DAMAGED as error:
             raise ValueError(f"{self.path.name}: mask of frame {frame}: {error}") from None
@@ -69,6 +68,14 @@ def _references(file: h5py.File) -> h5py.Dataset:
         file.close()
         raise ValueError("'Masks' holds no references")
     return masks
+
+
+def _check_picture(stored: Any) -> None:
+    """Refuse what is no picture before any of it is in memory; packed chunks count as well."""
+    if not isinstance(stored, h5py.Dataset) or stored.dtype.kind not in "biuf":
+        raise ValueError("not an array of numbers")
+    if stored.ndim != 2 or max(stored.size, math.prod(stored.chunks or ())) > MAX_PIXELS:
+        raise ValueError(f"an array {stored.shape}, expected a picture")
 
 
 def box_of_mask(mask: npt.NDArray[Any]) -> Box:
