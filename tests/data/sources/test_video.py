@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import av
 import numpy as np
 import numpy.typing as npt
 import pytest
+from av.video.stream import VideoStream
 
 from multibodies.data.sources import video, video_stream
 from multibodies.data.sources.video import close_videos, frame_of
@@ -40,7 +42,7 @@ def number_in(picture: npt.NDArray[np.uint8]) -> int:
 def write_video(path: Path, codec: str, count: int = COUNT, options: str = "") -> Path:
     settings = {"x264-params": options} if options else {}
     with av.open(str(path), "w") as container:
-        stream = container.add_stream(codec, rate=25, options=settings)
+        stream = cast(VideoStream, container.add_stream(codec, rate=25, options=settings))
         stream.width, stream.height, stream.pix_fmt = 128, 96, "yuv420p"
         stream.codec_context.gop_size = 20
         stream.codec_context.max_b_frames = 2
@@ -53,7 +55,9 @@ def write_video(path: Path, codec: str, count: int = COUNT, options: str = "") -
 
 def decode_all(path: Path) -> list[npt.NDArray[np.uint8]]:
     with av.open(str(path)) as container:
-        return [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+        return [
+            frame.to_ndarray(format="rgb24").astype(np.uint8) for frame in container.decode(video=0)
+        ]
 
 
 @pytest.fixture(autouse=True)
@@ -103,7 +107,7 @@ def test_the_files_do_reorder_frames(videos: dict[str, Path]) -> None:
             shown = [p.pts for p in container.demux(video=0) if p.pts is not None]
         assert shown != sorted(shown)
     with av.open(str(videos["h264.avi"])) as container:
-        shown = [frame.pts for frame in container.decode(video=0)]
+        shown = [frame.pts or 0 for frame in container.decode(video=0)]
     assert shown != sorted(shown)  # FFmpeg's guesses: right pictures, wrong times
 
 

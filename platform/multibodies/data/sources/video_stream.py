@@ -57,7 +57,8 @@ class VideoStream:
         self._stream.codec_context.thread_count = 1  # a process per core; no frames decoded ahead
         self._check_size(self._stream.width, self._stream.height)
         self._frames: Iterator[VideoFrame] = self._container.decode(self._stream)
-        self._at, self._frame = -1, None
+        self._at = -1
+        self._frame: VideoFrame | None = None
 
     def _restart(self) -> None:
         self.close()
