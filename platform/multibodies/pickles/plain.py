@@ -15,11 +15,7 @@ from multibodies.pickles import stubs
 from multibodies.pickles.faults import Refused
 
 MAX_DEPTH = 32
-<<<<<<< HEAD
-MAX_ITEMS = 2_000_000  # a small pickle may repeat one list without end
-=======
 MAX_ITEMS = 1_000_000  # a small pickle may repeat one list without end
->>>>>>> h36m
 MAX_TEXT = 64 << 20  # characters
 
 
