@@ -54,9 +54,7 @@ def _dataset(file: Any, name: str, path: Path) -> Any:
 
 def _check(table: Any, shape: tuple[int, ...], where: str) -> None:
     if table.shape != shape or table.dtype.kind not in "iuf" or shape[0] > LARGEST:
-        raise UserError(
-            f"{where} is {table.dtype} {table.shape}, expected numbers {shape}: {WHAT}"
-        )
+        raise UserError(f"{where} is {table.dtype} {table.shape}, expected numbers {shape}: {WHAT}")
 
 
 def _names(table: Any, where: str) -> npt.NDArray[np.str_]:
