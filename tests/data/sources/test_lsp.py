@@ -179,6 +179,14 @@ def test_lspet_of_the_first_release_has_jpg_pictures_by_number(
     ]
 
 
+def test_lspet_prefers_png_pictures_to_jpg(tmp_path: Path) -> None:
+    lsp_file(tmp_path, standing(1))
+    for suffix in ("jpg", "png"):
+        (tmp_path / f"im00002.{suffix}").touch()
+    (record,) = all_records(opened("lspet", tmp_path), "lspet-train")
+    assert record.picture.path == tmp_path / "im00002.png"
+
+
 def test_lspet_refuses_to_guess_when_pictures_of_a_set_with_gaps_are_missing(
     lspet: Tree, tmp_path: Path
 ) -> None:
