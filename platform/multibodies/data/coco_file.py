@@ -73,7 +73,7 @@ def select_people(path: str | Path, min_visible: int = MIN_VISIBLE) -> Selection
                 people.append(_person(annotation, api.imgs[annotation["image_id"]]))
             else:
                 skipped[rule] += 1
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             raise UserError(
                 f"{path}: annotation {annotation['id']}: bbox, keypoints: expected lists of numbers"
             ) from None
@@ -88,7 +88,7 @@ def _open(path: Path) -> Any:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path}: no such COCO annotation file") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(
             f"{path}: not readable as JSON ({error}); expected person_keypoints_*.json"
         ) from None
@@ -111,6 +111,7 @@ def _check_file(content: Any, path: Path) -> None:
         if not isinstance(content, dict) or not isinstance(content.get(name), list):
             raise UserError(f"{path}: no list '{name}'; expected COCO's person_keypoints_*.json")
         _check_entries(content[name], name, keys, path)
+        _check_ids(content[name], name, path)
     if not any("keypoints" in a for a in content["annotations"]):
         raise UserError(f"{path}: nobody has keypoints; expected COCO's person_keypoints_*.json")
     known = {image["id"] for image in content["images"]}
@@ -118,6 +119,16 @@ def _check_file(content: Any, path: Path) -> None:
         if annotation["image_id"] not in known:
             where = f"annotation {annotation['id']} names image {annotation['image_id']}"
             raise UserError(f"{path}: {where}, which is not listed under 'images'")
+
+
+def _check_ids(entries: list[Any], name: str, path: Path) -> None:
+    """Ids join the lists and become image_ids: whole numbers, each once."""
+    for key in ("id", "image_id"):
+        for value in (entry[key] for entry in entries if key in entry):
+            if type(value) is not int:
+                raise UserError(f"{path}: '{key}' {value!r} in '{name}', expected a whole number")
+    if len({entry["id"] for entry in entries}) < len(entries):
+        raise UserError(f"{path}: two entries of '{name}' have the same id")
 
 
 def _check_entries(entries: list[Any], name: str, keys: tuple[str, ...], path: Path) -> None:

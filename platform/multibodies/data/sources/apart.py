@@ -62,4 +62,5 @@ def answer(read: Callable[[Path], Arrays]) -> None:
     except UserError as error:
         print(error, file=sys.stderr)
         sys.exit(REFUSED)
-    np.savez(sys.stdout.buffer, **arrays)
+    values: dict[str, Any] = dict(arrays)  # NumPy types its keyword `allow_pickle` among them
+    np.savez(sys.stdout.buffer, **values)

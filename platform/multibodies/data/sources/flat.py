@@ -27,7 +27,13 @@ def fault_of(points: Floats, labelled: Mask) -> str | None:
         return "keypoints: no joint is labelled"
     if not np.isfinite(seen).all():
         return "keypoints: NaN or infinite value"
-    span = float(np.ptp(seen, axis=0).max())
+    return None
+
+
+def size_fault(points: Floats) -> str | None:
+    """Return what is wrong with the size of a person's labelled points [K, 2]: fractions of a
+    picture where pixels are expected, or one joint, which makes no box."""
+    span = float(np.ptp(points, axis=0).max())
     if span < SMALLEST:
         return f"keypoints: the person spans {span:.3g} px; expected pixels of the whole picture"
     return None
@@ -44,7 +50,7 @@ def to_j24(points: Floats, labelled: Mask, order: Sequence[int]) -> Floats:
 
 
 def box_around(points: Floats) -> Box:
-    """Return the square of 1.2 times the longer side of points [K, 2], about their middle (SPIN)."""
+    """Return the square of 1.2 times the longer side of points [K, 2], as SPIN's boxes are."""
     low, high = points.min(axis=0), points.max(axis=0)
     x, y = (low + high) / 2
     return Box(float(x), float(y), float(BOX_SCALE * (high - low).max()))

@@ -12,7 +12,14 @@ from pathlib import Path
 
 import numpy as np
 
-from multibodies.data.sources.flat import MATLAB_CENTRE, Mask, box_around, fault_of, to_j24
+from multibodies.data.sources.flat import (
+    MATLAB_CENTRE,
+    Mask,
+    box_around,
+    fault_of,
+    size_fault,
+    to_j24,
+)
 from multibodies.data.sources.importer import Importer, SourceOptions, require_folder
 from multibodies.data.sources.matlab import read_matrix
 from multibodies.data.sources.record import Fault, Floats, Item, Picture, Record
@@ -25,7 +32,7 @@ VISIBLE = 0
 
 
 def open_source(options: SourceOptions) -> Importer:
-    """Return the importer of LSP's folder, or of its joints.mat. Raises UserError as opening does."""
+    """Return the importer of LSP's folder, or of its joints.mat. Raises UserError: no folder."""
     path = label_file(options.root, WHAT)
     images = pictures(path.parent, options.images)
     return SingleFile(tuple(SPLITS), path, partial(_read, path, images))
@@ -62,7 +69,11 @@ def _item(joints: Floats, images: Path, numbers: range, index: int) -> Item:
     stem, values = f"im{number:04d}", joints[number - 1]
     points, visible = values[:, :2] + MATLAB_CENTRE, values[:, 2] == VISIBLE
     image_id = f"lsp-{stem}"
-    reason = flag_fault(values[:, 2], visible) or fault_of(points, np.ones(len(points), bool))
+    reason = (
+        flag_fault(values[:, 2], visible)
+        or fault_of(points, np.ones(len(points), bool))
+        or size_fault(points)
+    )
     if reason is not None:
         return Fault(image_id, reason)
     return Record(

@@ -14,7 +14,7 @@ import hashlib
 from functools import lru_cache, partial
 from pathlib import Path
 
-from multibodies.data.sources.flat import MATLAB_CENTRE, box_around, fault_of, to_j24
+from multibodies.data.sources.flat import MATLAB_CENTRE, box_around, fault_of, size_fault, to_j24
 from multibodies.data.sources.importer import Importer, SourceOptions
 from multibodies.data.sources.lsp import JOINTS, flag_fault, label_file, pictures
 from multibodies.data.sources.matlab import read_matrix
@@ -38,7 +38,7 @@ def open_source(options: SourceOptions) -> Importer:
 
 def _read(path: Path, images: Path, _: str) -> Labelled:
     joints = _joints(*stamp(path))
-    names = _names(str(images), len(joints))
+    names = _names(len(joints), *stamp(images))
     digest = hashlib.sha256("\n".join(names).encode()).hexdigest()
     rules = {"layout": "joints.mat (14, 3, N)", "pictures_sha256": digest}
     return Labelled(len(joints), partial(_item, joints, images, names), {}, rules)
@@ -51,7 +51,7 @@ def _joints(path: str, *_: int) -> Floats:
 
 
 @lru_cache(maxsize=2)
-def _names(folder: str, columns: int) -> tuple[str, ...]:
+def _names(columns: int, folder: str, *_: int) -> tuple[str, ...]:
     """Return the picture's name for each column of the labels.
 
     Raises UserError where too few pictures of a set that lacks numbers are there to tell.
@@ -75,7 +75,11 @@ def _item(joints: Floats, images: Path, names: tuple[str, ...], index: int) -> I
     path, values = images / names[index], joints[index]
     points, visible = values[:, :2] + MATLAB_CENTRE, values[:, 2] == VISIBLE
     image_id = f"lspet-{path.stem}"
-    reason = flag_fault(values[:, 2], visible) or fault_of(points, visible)
+    reason = (
+        flag_fault(values[:, 2], visible)
+        or fault_of(points, visible)
+        or size_fault(points[visible])
+    )
     if reason is not None:
         return Fault(image_id, reason)
     return Record(

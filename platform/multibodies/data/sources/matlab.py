@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
+import scipy.io
+from scipy.io.matlab import MatReadError
 
 from multibodies.data.sources.importer import require_file
 from multibodies.data.sources.record import Floats
@@ -22,7 +24,7 @@ NUMBERS = ("double", "single", "int8", "uint8", "int16", "uint16", "int32", "uin
 # What SciPy raises on files that are damaged, cut short or no .mat at all.
 DAMAGED = (
     ValueError, TypeError, KeyError, IndexError, OSError, EOFError, AttributeError, OverflowError,
-    MemoryError, NotImplementedError, struct.error, zlib.error,
+    MemoryError, NotImplementedError, MatReadError, struct.error, zlib.error,
 )  # fmt: skip
 
 
@@ -50,8 +52,6 @@ def read_matrix(path: Path, name: str, shape: Sequence[int | None], what: str) -
 
 
 def _scipy(function: str, path: Path, what: str, **options: Any) -> Any:
-    import scipy.io
-
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from multibodies.data.sources.apart import Arrays, read_apart
-from multibodies.data.sources.flat import MATLAB_CENTRE, fault_of, to_j24
+from multibodies.data.sources.flat import MATLAB_CENTRE, fault_of, size_fault, to_j24
 from multibodies.data.sources.importer import (
     Importer,
     SourceOptions,
@@ -39,6 +39,7 @@ PLACES = (
 )  # fmt: skip
 # The j24 joint of each of MPII's: ankles, knees, hips, pelvis, thorax, neck, head, arms.
 MPII16_TO_J24 = (0, 1, 2, 3, 4, 5, 14, 15, 12, 13, 6, 7, 8, 9, 10, 11)
+EVERY = np.ones(len(MPII16_TO_J24), bool)
 SIDE = 200.0  # px of a person of scale 1
 # The location is above a body's middle and its scale is tight, which cuts feet. These two are the
 # hourglass networks'. SPIN's files have neither, but SPIN also trains on joints outside the crop.
@@ -58,7 +59,7 @@ class People(NamedTuple):
 
 
 def open_source(options: SourceOptions) -> Importer:
-    """Return the importer of MPII's folder, or of its h5 or mat. Raises UserError as opening does."""
+    """Return the importer of MPII's folder, or of its h5 or mat. Raises UserError: no such file."""
     path = _labels(Path(options.root))
     images = _images(path, Path(options.root), options.images)
     return SingleFile(("mpii-train",), path, partial(_read, path, images))
@@ -87,7 +88,7 @@ def _read(path: Path, images: Path, _: str) -> Labelled:
     return Labelled(len(people.ids), partial(_item, people, images), people.skipped, people.rules)
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=4)
 def _people(path: str, *_: int) -> People:
     """Read a label file once for a process and keep those who have a place and all joints."""
     table = READERS[Path(path).suffix](Path(path))
@@ -95,16 +96,15 @@ def _people(path: str, *_: int) -> People:
     placed = ~(scales <= 0) & ~(centres < 0).any(axis=1)  # NaN stays: it becomes a fault
     whole = ~(parts <= 0).any(axis=(1, 2))
     keep = placed & whole
-    skipped = Counter(
-        dict(zip(LEFT_OUT, table.get("skipped", np.zeros(3, int)).tolist(), strict=True))
-    )
+    earlier = table["skipped"].tolist() if "skipped" in table else []
+    skipped = Counter(dict(zip(LEFT_OUT, earlier, strict=False)))
     skipped.update(no_location=int((~placed).sum()), few_joints=int((placed & ~whole).sum()))
     rules: dict[str, str | int] = {"layout": Path(path).suffix[1:], "joints": 16}
     if "alone" in table:
         rules["single_person"] = int(table["alone"][keep].sum())
     names, centres = table["names"][keep], centres[keep]
     ids = _ids(names, centres)
-    return People(ids, names, parts[keep], centres, scales[keep], skipped, rules)
+    return People(ids, names, parts[keep], centres, scales[keep], dict(skipped), rules)
 
 
 def _ids(names: npt.NDArray[np.str_], centres: Floats) -> tuple[str, ...]:
@@ -122,7 +122,7 @@ def _item(people: People, images: Path, index: int) -> Item:
     image_id, name = people.ids[index], str(people.names[index])
     points = people.parts[index] + MATLAB_CENTRE
     (x, y), scale = people.centres[index] + MATLAB_CENTRE, people.scales[index]
-    reason = fault_of(points, np.ones(len(points), bool))
+    reason = fault_of(points, EVERY) or size_fault(points)
     if reason is None and not np.isfinite([x, y, scale]).all():
         reason = "center, scale: NaN or infinite value"
     if reason is not None:
@@ -134,7 +134,7 @@ def _item(people: People, images: Path, index: int) -> Item:
         Box(float(x), float(y + LOWER * scale), float(SIDE * WIDER * scale)),
         subject=image_id,
         sequence=Path(name).stem,
-        keypoints=to_j24(points, np.ones(len(points), bool), MPII16_TO_J24),
+        keypoints=to_j24(points, EVERY, MPII16_TO_J24),
     )
 
 

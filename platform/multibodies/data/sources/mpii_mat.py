@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.io import loadmat
 
 from multibodies.data.sources.apart import Arrays, answer
 from multibodies.data.sources.matlab import DAMAGED
@@ -36,14 +36,22 @@ def read_release(path: Path) -> Arrays:
     rows: list[tuple[Any, ...]] = []
     skipped: Counter[str] = Counter()
     for index, picture in enumerate(pictures):
-        apart = _list(release, "single_person", index)
-        for place, person in enumerate(structs(picture, "annorect")):
-            rule = _left_out(person, bool(train[index]))
-            if rule is not None:
-                skipped[rule] += 1
-                continue
+        people = structs(picture, "annorect")
+        if not train[index]:
+            skipped["test_picture"] += len(people)
+            continue
+        alone = _alone(release, index)
+        for place, person in enumerate(people):
             where = f"{path}: RELEASE.annolist({index + 1}).annorect({place + 1})"
-            rows.append((_name(picture, path, index), *_person(person, where), place + 1 in apart))
+            found = _person(person, where)
+            if isinstance(found, str):
+                skipped[found] += 1
+            else:
+                rows.append((_name(picture, path, index), *found, place + 1 in alone))
+    return _table(rows) | {"skipped": np.array([skipped[rule] for rule in LEFT_OUT], np.int64)}
+
+
+def _table(rows: list[tuple[Any, ...]]) -> dict[str, npt.NDArray[Any]]:
     names, parts, centres, scales, alone = zip(*rows, strict=True) if rows else ([],) * 5
     return {
         "names": np.array(names, np.str_),
@@ -51,25 +59,29 @@ def read_release(path: Path) -> Arrays:
         "centres": np.array(centres, np.float64).reshape(-1, 2),
         "scales": np.array(scales, np.float64),
         "alone": np.array(alone, bool),
-        "skipped": np.array([skipped[rule] for rule in LEFT_OUT], np.int64),
     }
 
 
 def structs(owner: Any, field: str) -> list[Any]:
     """Return the elements of a struct array in a field: none where it is empty or not there."""
-    value = owner[field] if field in (owner.dtype.names or ()) else None
+    return elements(owner[field]) if field in (owner.dtype.names or ()) else []
+
+
+def elements(value: Any) -> list[Any]:
+    """Return the elements of a struct array, or none of anything else."""
     return list(value.ravel()) if getattr(getattr(value, "dtype", None), "names", None) else []
 
 
 def number(owner: Any, field: str) -> float | None:
     """Return a field's first number, which may be written as text; None where there is none."""
-    value = np.ravel(owner[field]) if field in (owner.dtype.names or ()) else np.empty(0)
-    return float(value[0]) if value.size else None
+    value = owner[field] if field in (owner.dtype.names or ()) else ()
+    if isinstance(value, int | float | str):
+        return float(value)
+    values = np.ravel(value)
+    return float(values[0]) if values.size else None
 
 
 def _open(path: Path) -> Any:
-    from scipy.io import loadmat
-
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -78,10 +90,10 @@ def _open(path: Path) -> Any:
         raise UserError(
             f"{path}: damaged, or no MATLAB 5 file ({error}); expected {WHAT}"
         ) from None
-    release = content.get("RELEASE")
-    if release is None or release.dtype.names is None or release.size != 1:
+    release = elements(content.get("RELEASE"))
+    if len(release) != 1:
         raise UserError(f"{path}: no struct 'RELEASE'; expected {WHAT}")
-    return release.ravel()[0]
+    return release[0]
 
 
 def _pictures(release: Any, path: Path) -> tuple[list[Any], Floats]:
@@ -97,21 +109,10 @@ def _pictures(release: Any, path: Path) -> tuple[list[Any], Floats]:
     return pictures, train.astype(np.float64)
 
 
-def _list(release: Any, field: str, index: int) -> set[int]:
+def _alone(release: Any, index: int) -> set[int]:
     """Return the persons, from 1, that `single_person` names for a picture: one, several, none."""
-    cells = np.ravel(release[field]) if field in release.dtype.names else np.empty(0)
-    chosen = np.ravel(cells[index]) if index < len(cells) else np.empty(0)
-    return {int(k) for k in chosen if np.isreal(k)}
-
-
-def _left_out(person: Any, train: bool) -> str | None:
-    if not train:
-        return "test_picture"
-    points = [p for a in structs(person, "annopoints") for p in structs(a, "point")]
-    if not points:
-        return "no_joints"
-    known = number(person, "scale") is not None and structs(person, "objpos")
-    return None if known else "no_location"
+    cells = np.ravel(release["single_person"]) if "single_person" in release.dtype.names else ()
+    return {int(k) for k in np.ravel(cells[index])} if index < len(cells) else set()
 
 
 def _name(picture: Any, path: Path, index: int) -> str:
@@ -121,35 +122,29 @@ def _name(picture: Any, path: Path, index: int) -> str:
     raise UserError(f"{path}: RELEASE.annolist({index + 1}).image has no 'name'; expected {WHAT}")
 
 
-def _person(person: Any, where: str) -> tuple[Floats, list[float], float]:
-    """Return parts [16, 2], centre [2] and scale."""
+def _person(person: Any, where: str) -> tuple[Floats, list[float], float] | str:
+    """Return parts [16, 2], centre [2] and scale, or the rule that leaves the person out."""
+    points = [p for a in structs(person, "annopoints") for p in structs(a, "point")]
+    if not points:
+        return "no_joints"
+    centre = [number(place, axis) for place in structs(person, "objpos")[:1] for axis in "xy"]
+    scale = number(person, "scale")
+    known = [value for value in centre if value is not None]
+    if scale is None or len(known) != 2:
+        return "no_location"
+    return _parts(points, f"{where}.annopoints.point"), known, scale
+
+
+def _parts(points: list[Any], where: str) -> Floats:
     parts = np.zeros((16, 2))
-    for key, x, y in _points(person, where):
-        parts[key] = x, y
-    place = structs(person, "objpos")[0]
-    centre = [_need(place, axis, f"{where}.objpos") for axis in "xy"]
-    return parts, centre, _need(person, "scale", where)
-
-
-def _points(person: Any, where: str) -> Iterator[tuple[int, float, float]]:
-    for annotated in structs(person, "annopoints"):
-        for point in structs(annotated, "point"):
-            key, x, y = (
-                _need(point, field, f"{where}.annopoints.point") for field in "id x y".split()
-            )
-            if key not in range(16):
-                raise UserError(f"{where}.annopoints.point: id {key:g}, expected 0 to 15")
-            yield int(key), x, y
-
-
-def _need(owner: Any, field: str, where: str) -> float:
-    try:
-        value = number(owner, field)
-    except (TypeError, ValueError):
-        value = None
-    if value is None:
-        raise UserError(f"{where}: '{field}' is not a number; expected {WHAT}")
-    return value
+    for point in points:
+        key, x, y = (number(point, field) for field in ("id", "x", "y"))
+        if key is None or x is None or y is None:
+            raise UserError(f"{where}: lacks id, x or y; expected {WHAT}")
+        if key not in range(16):
+            raise UserError(f"{where}: id {key:g}, expected 0 to 15")
+        parts[int(key)] = x, y
+    return parts
 
 
 if __name__ == "__main__":

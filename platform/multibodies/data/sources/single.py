@@ -23,7 +23,7 @@ class Labelled:
     rules: Mapping[str, Any]
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class SingleFile:
     """An importer of one label file. `read` gives a split's records and remembers the file."""
 
