@@ -15,7 +15,7 @@ from multibodies.pickles import stubs
 from multibodies.pickles.faults import Refused
 
 MAX_DEPTH = 32
-MAX_ITEMS = 2_000_000  # a small pickle may repeat one list without end
+MAX_ITEMS = 1_000_000  # a small pickle may repeat one list without end
 MAX_TEXT = 64 << 20  # characters
 
 

@@ -16,8 +16,8 @@ import numpy
 from multibodies.errors import UserError
 from multibodies.pickles.frames import join, receive
 
-MAX_BYTES = 1 << 30  # SMPL's largest model file has a third of it
-MEMORY = 4 << 30  # address space, not pages in use
+MAX_BYTES = 1 << 30  # SMPL's largest model file has a quarter of it
+MEMORY = 2 << 30  # address space, not pages in use
 SECONDS = 120.0
 BEGINNINGS = (
     (rb"\s*<", "a web page (HTML), not a pickle; the download went to a login or error page"),

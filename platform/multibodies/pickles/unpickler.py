@@ -13,8 +13,15 @@ ALLOWED: Final[dict[tuple[str, str], Any]] = {
         (f"numpy.{core}.multiarray", "_reconstruct"): stubs.reconstruct
         for core in ("core", "_core")
     },
-    **{(f"numpy.{core}.multiarray", "scalar"): stubs.Scalar for core in ("core", "_core")},
-    **{(f"numpy.{core}.numeric", "_frombuffer"): stubs.Buffer for core in ("core", "_core")},
+    **{
+        (f"numpy.{core}.{module}", name): stub
+        for core in ("core", "_core")  # NumPy 1 and 2
+        for module, name, stub in (
+            ("multiarray", "_reconstruct", stubs.reconstruct),
+            ("multiarray", "scalar", stubs.Scalar),
+            ("numeric", "_frombuffer", stubs.Buffer),
+        )
+    },
     ("numpy", "ndarray"): stubs.Array,
     ("numpy", "dtype"): stubs.Dtype,
     ("scipy.sparse.csc", "csc_matrix"): stubs.Csc,
