@@ -19,8 +19,8 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from multibodies.bodies.loading import load_body
 from multibodies.core import metrics
-from multibodies.core.body import load_body
 from multibodies.core.quantizer import hypothesis_weights, quantise
 from multibodies.core.rotations import axis_angle_to_matrix, rotation_6d_to_matrix
 from multibodies.data.shards import read_split, shard_paths
