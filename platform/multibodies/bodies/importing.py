@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
@@ -15,8 +16,9 @@ from multibodies.core.body_arrays import NUM_BETAS, checked_body
 from multibodies.errors import UserError
 from multibodies.files import sha256
 
-MARGIN = 0.3  # metres beyond the rest body, where no regressed joint lies
-INTEGERS = ("kintree_table", "f")
+SIZE: Final = (0.4, 3.0)  # metres, an infant's model to a giant's
+MARGIN: Final = 0.3  # metres beyond the rest body, where no regressed joint lies
+INTEGERS: Final = ("kintree_table", "f")
 
 
 class Imported(NamedTuple):
@@ -31,7 +33,7 @@ def import_body(
     file: Path,
     out: Path,
     *,
-    regressors: dict[str, Path | None],
+    regressors: Mapping[str, Path | None],
     gender: str | None = None,
     force: bool = False,
 ) -> Imported:
@@ -84,6 +86,12 @@ def _check(arrays: dict[str, np.ndarray], file: Path) -> None:
     """Refuse arrays that would give wrong bodies or joints."""
     body = checked_body(arrays, name=file.stem, where=str(file))
     rest = body.v_template
+    size = float((rest.amax(0) - rest.amin(0)).max())
+    if not SIZE[0] < size < SIZE[1]:
+        raise UserError(
+            f"{file}: 'v_template' is {size:.4g} long, expected {SIZE[0]} to {SIZE[1]} m; "
+            "is it in other units than metres?"
+        )
     low, high = rest.amin(0) - MARGIN, rest.amax(0) + MARGIN
     for name in ROWS:
         joints = getattr(body, name) @ rest

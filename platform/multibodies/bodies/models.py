@@ -30,7 +30,6 @@ GENDERS: Final = {
 }
 VERSION: Final = re.compile(r"\d+\.\d+\.\d+")
 OF_COMPONENTS: Final = {10: "1.0.0", 300: "1.1.0"}
-SIZE: Final = (0.4, 3.0)  # metres, of an infant's model to a giant's
 
 
 class Model(NamedTuple):
@@ -102,7 +101,7 @@ def _read_npz(path: Path) -> Arrays:
 
 
 def _check(found: Arrays, path: Path) -> None:
-    """Refuse what has SMPL's names and other sizes, joints or units."""
+    """Refuse what has SMPL's names and other sizes or joints."""
     if tuple(sizes_of(found)) != SMPL:
         raise UserError(
             f"{path}: has (vertices, joints, pose features) {tuple(sizes_of(found))}, expected "
@@ -112,12 +111,6 @@ def _check(found: Arrays, path: Path) -> None:
         raise UserError(f"{path}: an array does not hold numbers; expected {EXPECTED}")
     if tuple(_root_first(found["kintree_table"])[0, 1:].tolist()) != SMPL_PARENTS[1:]:
         raise UserError(f"{path}: 'kintree_table' has another skeleton; expected {EXPECTED}")
-    size = float(np.ptp(found["v_template"].astype(np.float64), axis=0).max())
-    if not SIZE[0] < size < SIZE[1]:
-        raise UserError(
-            f"{path}: 'v_template' is {size:.4g} long, expected {SIZE[0]} to {SIZE[1]} m; "
-            "is it in other units than metres?"
-        )
 
 
 def _root_first(table: np.ndarray) -> np.ndarray:
