@@ -46,7 +46,10 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> Raise:
     return install
 
 
-@pytest.mark.parametrize("arguments", [["--help"], *([name, "--help"] for name in cli.COMMANDS)])
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], *([name, "--help"] for name in cli.COMMANDS), ["body", "import", "--help"]],
+)
 def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
     """What takes seconds to import must not stand between a user and the help."""
     code = (

@@ -48,6 +48,15 @@ def do(file: Path, out: Path, regressors: Path | None = None, **options: Any) ->
     return import_body(file, out, regressors=given, **options)
 
 
+@pytest.fixture(scope="module")
+def made(
+    tree: dict[str, ModelFile], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Imported]:
+    """The three of them imported into one folder."""
+    out = tmp_path_factory.mktemp("bodies")
+    return {gender: do(file.path, out) for gender, file in tree.items()}
+
+
 def assert_same(found: BodyArrays, wanted: dict[str, Any], ours: BodyArrays) -> None:
     """Hold a body against the arrays that were pickled."""
     for name in ARRAYS:
@@ -60,12 +69,13 @@ def assert_same(found: BodyArrays, wanted: dict[str, Any], ours: BodyArrays) -> 
 
 
 @pytest.mark.parametrize("gender", ["neutral", "male", "female"])
-def test_v1_0_0(gender: str, tree: dict[str, ModelFile], ours: BodyArrays, tmp_path: Path) -> None:
+def test_v1_0_0(
+    gender: str, tree: dict[str, ModelFile], made: dict[str, Imported], ours: BodyArrays
+) -> None:
     """Neutral's shapedirs is a Select of twice as many components, the others' a Ch."""
-    made = do(tree[gender].path, tmp_path)
-    assert made.path == tmp_path / f"smpl-{gender}-1.0.0.npz"
-    assert made.notes == ()
-    assert_same(load_body(str(made.path)), tree[gender].arrays, ours)
+    assert made[gender].path.name == f"smpl-{gender}-1.0.0.npz"
+    assert made[gender].notes == ()
+    assert_same(load_body(str(made[gender].path)), tree[gender].arrays, ours)
 
 
 def test_v1_1_0_keeps_10_of_300_components(ours: BodyArrays, tmp_path: Path) -> None:
@@ -78,10 +88,10 @@ def test_v1_1_0_keeps_10_of_300_components(ours: BodyArrays, tmp_path: Path) -> 
     assert_same(load_body(str(made.path)), file.arrays, ours)
 
 
-def test_genders_are_other_bodies(tree: dict[str, ModelFile], tmp_path: Path) -> None:
+def test_genders_are_other_bodies(made: dict[str, Imported]) -> None:
     heights = {}
-    for gender, file in tree.items():
-        body = load_body(str(do(file.path, tmp_path).path))
+    for gender, imported in made.items():
+        body = load_body(str(imported.path))
         rest = MeshBody(body)(torch.eye(3).expand(1, 24, 3, 3), torch.zeros(1, 10))[0]
         heights[gender] = float(rest[:, 1].max() - rest[:, 1].min())
     assert heights["female"] < heights["neutral"] < heights["male"]
@@ -120,35 +130,39 @@ def test_an_imported_body_can_be_imported_again(tree: dict[str, ModelFile], tmp_
 
 
 def test_bytes_are_the_same_on_another_day(
-    tree: dict[str, ModelFile], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tree: dict[str, ModelFile],
+    made: dict[str, Imported],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    first = do(tree["male"].path, tmp_path / "a")
     monkeypatch.setattr(time, "time", lambda: 2e9)
-    assert do(tree["male"].path, tmp_path / "b").path.read_bytes() == first.path.read_bytes()
+    again = do(tree["male"].path, tmp_path)
+    assert again.path.read_bytes() == made["male"].path.read_bytes()
 
 
-def test_file_tells_its_origin_and_is_its_owners(
-    tree: dict[str, ModelFile], tmp_path: Path
-) -> None:
-    made = do(tree["female"].path, tmp_path)
-    with np.load(made.path, allow_pickle=False) as archive:
+def test_file_tells_its_origin_and_is_its_owners(made: dict[str, Imported]) -> None:
+    path = made["female"].path
+    with np.load(path, allow_pickle=False) as archive:
         told = json.loads(str(archive["provenance"]))
     assert (told["gender"], told["version"]) == ("female", "1.0.0")
     assert told["source"] == "basicModel_f_lbs_10_207_0_v1.0.0.pkl"
     assert set(told["regressors"]) == {"J_regressor_h36m", "J_regressor_extra"}
     assert all(len(told[key]) == 64 for key in ("source_sha256", "arrays_sha256"))
-    assert made.path.stat().st_mode & 0o777 == 0o600
-    assert [path.name for path in tmp_path.iterdir()] == [made.path.name]
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert len(list(path.parent.iterdir())) == len(made)
 
 
 def test_another_body_is_replaced_only_by_force(
     tree: dict[str, ModelFile], ours: BodyArrays, tmp_path: Path
 ) -> None:
-    made = do(tree["male"].path, tmp_path)
-    assert do(tree["male"].path, tmp_path).notes == ("was there already, the same; kept",)
-    with pytest.raises(UserError, match=r"smpl-male-1\.0\.0\.npz: is there and differs; .*--force"):
-        do(tree["female"].path, tmp_path, gender="male")
-    do(tree["female"].path, tmp_path, gender="male", force=True)
+    regressors, file = tree["male"].path.parent, tmp_path / "male.npz"
+    save(file, tree["male"].arrays)
+    do(file, tmp_path / "out", regressors)
+    assert do(file, tmp_path / "out", regressors).notes == ("was there already, the same; kept",)
+    save(file, tree["female"].arrays)
+    with pytest.raises(UserError, match=r"male\.npz: is there and differs; .*--force"):
+        do(file, tmp_path / "out", regressors)
+    made = do(file, tmp_path / "out", regressors, force=True)
     assert_same(load_body(str(made.path)), tree["female"].arrays, ours)
 
 
@@ -185,8 +199,9 @@ def test_neither_scipy_nor_chumpy_is_needed(
 
 
 def save(path: Path, arrays: Any) -> None:
-    """Write an .npz."""
-    np.savez(path, **arrays)
+    """Write an .npz, half as large as SMPL's float64."""
+    half = {k: a.astype(np.float32) if a.dtype == np.float64 else a for k, a in arrays.items()}
+    np.savez(path, **half)
 
 
 def spoil(tree: dict[str, ModelFile], folder: Path, **changed: Any) -> Path:
