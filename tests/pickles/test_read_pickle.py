@@ -159,3 +159,26 @@ def test_child_imports_neither_torch_nor_the_libraries_that_wrote_the_file() -> 
     code = "import sys, multibodies.pickles.child; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not {"torch", "scipy", "chumpy", "ray"} & set(done.stdout.split())
+
+
+def test_neither_the_working_folder_nor_pythonpath_reaches_the_child(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a Ray worker or beside a download: what lies there is not imported."""
+    for name in ("numpy", "json", "multibodies"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit(3)")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    (tmp_path / "file.pkl").write_bytes(pickle.dumps(DATA, 2))
+    check(read_pickle("file.pkl", "a test file"))
+
+
+def test_several_threads_read_at_once(tmp_path: Path) -> None:
+    """Ray's workers call from threads: nothing is done between fork and exec, no state is kept."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    path = tmp_path / "file.pkl"
+    path.write_bytes(pickle.dumps(DATA, 2))
+    with ThreadPoolExecutor(3) as pool:
+        for got in pool.map(lambda _: read_pickle(path, "a test file"), range(3)):
+            check(got)
