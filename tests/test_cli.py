@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from multibodies import cli, doctor
+from multibodies.bodies.embedded import BODY_SHA256
 from multibodies.commands import common
 from multibodies.errors import UserError
 from multibodies.progress import Progress, duration
@@ -46,7 +47,10 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> Raise:
     return install
 
 
-@pytest.mark.parametrize("arguments", [["--help"], *([name, "--help"] for name in cli.COMMANDS)])
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], *([name, "--help"] for name in cli.COMMANDS), ["body", "import", "--help"]],
+)
 def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
     """What takes seconds to import must not stand between a user and the help."""
     code = (
@@ -183,7 +187,7 @@ def test_doctor_command_reports_every_check(capsys: Capture, tmp_path: Path) -> 
         (doctor.disk(1 << 30, Path("runs")), "warn", "10 GiB"),
         (doctor.body_asset(Path("none.npz"), "0"), "fail", "missing"),
         (doctor.body_asset(doctor.BODY, "0" * 64), "fail", "expected 000000000000"),
-        (doctor.body_asset(doctor.BODY, doctor.BODY_SHA256), "ok", "sha256"),
+        (doctor.body_asset(doctor.BODY, BODY_SHA256), "ok", "sha256"),
     ],
 )
 def test_doctor_finding(finding: doctor.Finding, level: str, named: str) -> None:

@@ -21,7 +21,7 @@ from multibodies.errors import UserError, nearest
 
 COMMANDS = (
     *("prepare", "fit-prior", "train", "sweep", "evaluate"),
-    *("score", "report", "predict", "import-checkpoint", "doctor", "bench", "ui"),
+    *("score", "report", "predict", "import-checkpoint", "body", "doctor", "bench", "ui"),
 )
 ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",

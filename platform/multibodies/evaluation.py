@@ -17,8 +17,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from multibodies import checkpoints
+from multibodies.bodies.loading import load_body
 from multibodies.config import Config, EvaluationConfig, fingerprint
-from multibodies.core.body import JointBody, load_body
+from multibodies.core.body import JointBody
 from multibodies.data.manifest import Manifest, Shard, check_shard, read_manifest
 from multibodies.data.schema import rows_from_table
 from multibodies.errors import UserError

@@ -13,8 +13,8 @@ from typing import Any, Literal
 import torch
 
 from multibodies import checkpoints, runs, states
+from multibodies.bodies.loading import load_body
 from multibodies.config import Config, LossConfig, StageConfig, fingerprint
-from multibodies.core.body import load_body
 from multibodies.core.expansion import AT_ONE
 from multibodies.core.objective import Objective
 from multibodies.core.regressor import Regressor, RegressorSpec

@@ -19,7 +19,8 @@ import torch
 from matplotlib.figure import Figure
 
 from multibodies import checkpoints
-from multibodies.core.body import BodyArrays, load_body
+from multibodies.bodies.loading import load_body
+from multibodies.core.body import BodyArrays
 from multibodies.core.quantizer import Quantised, hypothesis_weights, quantise
 from multibodies.core.rotations import matrix_to_axis_angle, rotation_6d_to_matrix
 from multibodies.data.crops import BOX_SCALE, Square, crop, from_ndc, square_around

@@ -17,8 +17,9 @@ import torch
 from torch import Tensor
 
 from multibodies import checkpoints, runs, states
+from multibodies.bodies.loading import load_body
 from multibodies.config import Config, fingerprint
-from multibodies.core.body import BodyArrays, JointBody, load_body
+from multibodies.core.body import BodyArrays, JointBody
 from multibodies.core.calibration import LEFT_ARM, calibration, jitter, random_turns, swap_limb
 from multibodies.core.prior import PriorSpec, SkeletonPrior, prior_skeletons
 from multibodies.core.prior_fit import PriorState, Schedule, judge

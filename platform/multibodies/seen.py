@@ -10,8 +10,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from multibodies.bodies.loading import load_body
 from multibodies.config import EvaluationConfig
-from multibodies.core.body import JointBody, load_body
+from multibodies.core.body import JointBody
 from multibodies.core.joints import H36M_TO_J14
 from multibodies.core.rotations import axis_angle_to_matrix, rotation_6d_to_matrix
 from multibodies.core.vertices import vertex_errors

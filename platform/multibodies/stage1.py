@@ -11,9 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from multibodies.bodies.loading import load_body
 from multibodies.checkpoints import load_module, load_regressor, save_module
 from multibodies.config import Config
-from multibodies.core.body import BodyArrays, JointBody, load_body
+from multibodies.core.body import BodyArrays, JointBody
 from multibodies.core.joints import H36M_TO_J14
 from multibodies.core.metrics import mpjpe
 from multibodies.core.regressor import Regressor

@@ -14,10 +14,10 @@ from ray.train.torch import get_device
 from torch import nn
 
 from multibodies import priors, runs
+from multibodies.bodies.loading import load_body
 from multibodies.cluster import batches, groups
 from multibodies.cluster.groups import Execution, Run
 from multibodies.config import Config
-from multibodies.core.body import load_body
 from multibodies.core.prior_fit import Worker, fit_step, start_fit
 from multibodies.data.training_rows import open_source
 from multibodies.priors import CHECKPOINT_EVERY, PriorTask

@@ -58,7 +58,8 @@ class SplitsConfig(Section):
 
 
 class BodyConfig(Section):
-    """The body model; None is the embedded, licence-free SMPL-format body.
+    """The body model, a file or the name of an imported one; None is the embedded, licence-free
+    SMPL-format body.
 
     `male` and `female` are for true meshes of people whose gender a dataset knows, as 3DPW's.
     """

@@ -67,8 +67,15 @@ def load_body(path: str | None = None) -> BodyArrays:
             f"{file}: no array '{missing[0]}' (needs {', '.join(REQUIRED)}); "
             "SMPL's own file lacks the last two: add SPIN's J_regressor_h36m and J_regressor_extra"
         )
-    body = body_from_arrays(arrays, name=file.stem, sha256=sha256, where=str(file))
-    _check_values(body, str(file))
+    return checked_body(arrays, name=file.stem, sha256=sha256, where=str(file))
+
+
+def checked_body(
+    arrays: Mapping[str, np.ndarray], *, name: str, sha256: str = "", where: str = "body"
+) -> BodyArrays:
+    """Do as `body_from_arrays`; raise UserError also on values that would give wrong bodies."""
+    body = body_from_arrays(arrays, name=name, sha256=sha256, where=where)
+    _check_values(body, where)
     return body
 
 
@@ -134,10 +141,10 @@ def _read(file: Path) -> tuple[dict[str, np.ndarray], str]:
         if not isinstance(archive, np.lib.npyio.NpzFile):
             raise ValueError("it is one bare array")
         arrays = {key: archive[key] for key in archive.files}
-    except (ValueError, zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
+    except (ValueError, zipfile.BadZipFile, zlib.error, EOFError, OSError, MemoryError) as error:
         raise UserError(
-            f"{file}: not an .npz of plain arrays ({error}); pickles (SMPL's .pkl) are never read, "
-            "convert it on a machine you trust"
+            f"{file}: not an .npz of plain arrays ({error}); SMPL's own .pkl is not read here: "
+            "`multibodies body import FILE` makes an .npz of it"
         ) from None
     return arrays, hashlib.sha256(data).hexdigest()
 

@@ -17,8 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from multibodies.bodies.loading import load_body
 from multibodies.config import Config, DataConfig, fingerprint
-from multibodies.core.body import load_body
 from multibodies.data.embedded import GENERATOR, embedded_rows
 from multibodies.data.training_rows import LABELS, Source
 

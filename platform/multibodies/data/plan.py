@@ -85,7 +85,7 @@ def make_plan(
 
 
 def _embedded_plan(config: Config, recipe: dict[str, Any], splits: Sequence[str] | None) -> Plan:
-    from multibodies.core.body_arrays import load_body
+    from multibodies.bodies.loading import load_body
     from multibodies.data.embedded import GENERATOR
 
     data, known = config.data, SPLITS + AMBIGUOUS

@@ -203,7 +203,7 @@ def embedded_maker(data: DataConfig, body_path: str | None) -> RowMaker:
     """Return the maker of rendered rows; body and kernels are loaded once per worker."""
 
     def make(task: ShardTask) -> Made:
-        from multibodies.core.body import load_body
+        from multibodies.bodies.loading import load_body
         from multibodies.data.embedded import embedded_rows
 
         body = load_body(body_path)

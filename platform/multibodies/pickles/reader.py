@@ -27,8 +27,10 @@ BEGINNINGS = (
     (rb"\x1f\x8b|BZh|\xfd7zXZ", "a compressed file, not a pickle; unpack it first"),
     (rb"\x89HDF", "an HDF5 file, not a pickle"),
 )
-START = "import sys; sys.path[:0] = sys.argv[3:]; from multibodies.pickles.child import main; "
-CALL = "main(int(sys.argv[1]), int(sys.argv[2]))"
+CODE = """import sys
+sys.path[:0] = [folder for folder in sys.argv[3:] if folder not in sys.path]
+from multibodies.pickles.child import main
+main(int(sys.argv[1]), int(sys.argv[2]))"""
 ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -83,7 +85,7 @@ def _in_child(path: Path, memory: int, seconds: float) -> bytes:
     """Run the child over a file. Raises ValueError saying how it ended if it gave no answer."""
     # Isolated: neither PYTHONPATH nor the working folder decide what is imported.
     roots = [str(Path(__file__).parents[2]), str(Path(numpy.__file__).parents[1])]
-    command = [sys.executable, "-I", "-c", START + CALL]
+    command = [sys.executable, "-I", "-c", CODE]
     command += [str(memory), str(math.ceil(seconds)), *roots]
     environment = {**os.environ, **dict.fromkeys(ONE_THREAD, "1")}
     with path.open("rb") as file:

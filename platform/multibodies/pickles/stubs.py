@@ -70,7 +70,7 @@ class Array(Stub):
             raise Refused("holds an array without values")
         shape, dtype, fortran, data = self.state[-4:]
         order = "F" if fortran else "C"
-        if _stub(dtype, Dtype).is_object:
+        if _dtype(dtype).is_object:
             return _nested(list(data), tuple(shape), order)
         return fill(dtype, shape, order, data)
 
@@ -98,7 +98,7 @@ class Scalar(Stub):
     def value(self) -> Any:
         """Return Python's number or text."""
         dtype, data = self.parts
-        if _stub(dtype, Dtype).is_object:
+        if _dtype(dtype).is_object:
             return data
         value = fill(dtype, (), "C", data).item()
         return value.decode("latin1") if isinstance(value, bytes) else value
@@ -128,7 +128,7 @@ def encode(text: Any, encoding: Any = "") -> bytes:
 def fill(dtype: Any, shape: Any, order: Any, data: Any) -> NDArray[Any]:
     """Make an array of its bytes, which Python 2 wrote as text. Raises Refused if they do not fit
     its shape."""
-    kind, sizes = _stub(dtype, Dtype).resolve(), tuple(int(size) for size in shape)
+    kind, sizes = _dtype(dtype).resolve(), tuple(int(size) for size in shape)
     raw = data.encode("latin1") if isinstance(data, str) else data
     wanted = math.prod(sizes) * kind.itemsize
     if min(sizes, default=0) < 0 or len(raw) != wanted:
@@ -149,7 +149,7 @@ def _pick(items: list[Any], index: Any) -> Any:
     return [_pick(items, i) for i in index] if isinstance(index, list) else items[index]
 
 
-def _stub(value: Any, kind: type[Dtype]) -> Dtype:
-    if not isinstance(value, kind):
+def _dtype(value: Any) -> Dtype:
+    if not isinstance(value, Dtype):
         raise Refused("holds an array without a dtype")
     return value
