@@ -40,7 +40,8 @@ def known_joints(joints: Floats | None, key: str, shift: float = 0.0) -> Floats 
 def check_span(joints: Floats, key: str) -> None:
     """Raise UserError if no body in metres can span the known ones of joints [24, 4]."""
     points = joints[joints[:, 3] > 0, :3]
-    span = float(np.linalg.norm(points.max(0) - points.min(0)))
+    with np.errstate(over="ignore"):
+        span = float(np.linalg.norm(points.max(0) - points.min(0)))
     low, high = BODY_M
     if span > high or (span < low and len(points) >= MANY_JOINTS):
         guess = "; it looks like millimetres" if 1000 * low <= span <= 1000 * high else ""

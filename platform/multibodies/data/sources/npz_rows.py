@@ -22,6 +22,7 @@ from multibodies.data.sources.record import Box, Fault, Floats, Item, Picture, R
 from multibodies.errors import UserError
 
 MAX_BETA: Final = 3.0  # SPIN takes a fit with any |beta| above this to have failed in its shape
+MAX_ANGLE: Final = 25.0  # radians, about 8 pi; fitters do not wrap around
 BOX_PX: Final = (4.0, 20_000.0)
 GENDERS: Final = {
     "m": "male", "male": "male", "f": "female", "female": "female",
@@ -128,6 +129,8 @@ def body_of(values: Block) -> tuple[Floats, Floats] | tuple[None, None]:
         return None, None
     if not np.isfinite(theta).all() or not np.isfinite(beta).all():
         raise UserError("pose or shape is NaN or infinite")
+    if np.abs(theta).max() > MAX_ANGLE:
+        raise UserError(f"pose: an angle of {np.abs(theta).max():.4g}, expected radians")
     return theta.reshape(24, 3), beta
 
 
