@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from multibodies.data.sources.npz_names import picture_name
 from multibodies.data.sources.record import Fault, Record
 from multibodies.errors import UserError
 from multibodies.lookalikes.npz import write_prohmr_npz
@@ -58,7 +59,7 @@ def people(bodies: dict[str, str]) -> list[Person]:
         ("imgname", 1, "S1/../../secret.jpg", "leads out of the folder"),
         ("imgname", 1, "", "names no picture"),
         ("imgname", 1, "a\nb.jpg", "names no picture"),
-        ("imgname", 1, "\ud800.jpg", "names no picture"),
+        ("imgname", 1, "\ud800.jpg", "not readable as text"),
         ("imgname", 1, "x" * 300, "too long"),
     ],
 )  # fmt: skip
@@ -189,3 +190,11 @@ def test_objects_under_other_keys_do_no_harm(tmp_path: Path, people: list[Person
     path, _ = spin(tmp_path, "lsp_dataset_original_train", people)
     odd = edited(path, put("maskname", np.array([{"a": 1}, None, 2, 3], object)))
     assert len(good(read(odd, "lsp"))) == 4
+
+
+def test_code_points_that_do_not_exist_are_a_rows_fault() -> None:
+    for order, text in (("<", "ü".encode("utf-32-le")), (">", "ü".encode("utf-32-be"))):
+        column = np.frombuffer(text + b"\x7f\xff\xff\x7f", f"{order}U1")
+        assert picture_name(column, 0) == "ü"
+        with pytest.raises(UserError, match="imgname: not readable as text"):
+            picture_name(column, 1)

@@ -46,9 +46,10 @@ FORMS: Final = {
 
 def text_at(column: npt.NDArray[Any], row: int, key: str) -> str:
     """Return a row of an array of text or of bytes. Raises UserError if it is no text."""
+    # Decoded by hand: NumPy raises a SystemError at code points that do not exist.
+    codec = {"<U": "utf-32-le", ">U": "utf-32-be"}.get(column.dtype.str[:2], "utf-8")
     try:
-        raw = column[row]  # code points that do not exist raise here
-        return raw.decode("utf-8") if isinstance(raw, bytes) else str(raw)
+        return column[row : row + 1].tobytes().decode(codec).rstrip("\0")
     except ValueError:
         raise UserError(f"{key}: not readable as text") from None
 
