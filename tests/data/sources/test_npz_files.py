@@ -194,3 +194,14 @@ def test_any_chunk_gives_the_same_records(tmp_path: Path, people: list[Person]) 
         assert len(part) == count
         for one, two in zip(part, whole[start : start + count], strict=True):
             same(one, two)
+
+
+def test_a_flipped_bit_in_any_array_stops_the_listing(tmp_path: Path, people: list[Person]) -> None:
+    path, _ = spin(tmp_path, "coco_2014_train", people)
+    data = bytearray(path.read_bytes())
+    with np.load(path) as file:
+        at = data.index(file["openpose"].tobytes())
+    data[at + 700] ^= 1
+    (tmp_path / "flipped.npz").write_bytes(data)
+    with pytest.raises(UserError, match=r"flipped\.npz: array 'openpose': truncated or damaged"):
+        source(tmp_path / "flipped.npz", "coco").listing("coco-train")
