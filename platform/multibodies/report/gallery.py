@@ -21,9 +21,10 @@ from matplotlib.figure import Figure
 
 from multibodies.bodies.loading import load_body
 from multibodies.core import metrics
+from multibodies.core.joints import J24_FROM_54
 from multibodies.core.quantizer import hypothesis_weights, quantise
 from multibodies.core.rotations import axis_angle_to_matrix, rotation_6d_to_matrix
-from multibodies.data.shards import read_split, shard_paths
+from multibodies.data.shards import read_first, shard_paths
 from multibodies.hypotheses import StoredHypotheses, read_hypotheses
 from multibodies.inference import j14
 from multibodies.overlay import F32, Colour, Painter, Picture, common_extent
@@ -32,7 +33,10 @@ from multibodies.report import figures, page
 CLOSEST: Colour = (0.16, 0.40, 0.85)
 TRUTH: Colour = (0.20, 0.62, 0.30)
 OTHER: Colour = (0.62, 0.62, 0.65)
-COLUMNS = ("image_id", "image", "occlusion", "theta", "beta", "camera", "h36m17")
+COLUMNS = (
+    *("image_id", "image", "occlusion", "theta", "beta", "camera", "h36m17"),
+    *("keypoints_2d", "has_2d", "has_smpl"),
+)
 SHOWN = 192  # side of a drawn picture, pixels
 
 
@@ -63,17 +67,20 @@ def write_gallery(
     n: int = 5,
     count: int = 3,
     body: str | None = None,
-) -> page.Figure:
+) -> page.Figure | None:
     """Draw a split of a run with one training's stored hypotheses into figures/gallery-<split>.png.
 
-    Raises UserError where the data or the hypotheses are missing or damaged.
+    None where no true body is known. Raises UserError where the data or the hypotheses are missing
+    or damaged.
     """
-    rows = read_split(run_dir / "data", split, COLUMNS)
+    rows = read_first(run_dir / "data", split, COLUMNS)
     first = shard_paths(run_dir / "data", split)[0].name
     stored = read_hypotheses(run_dir / "hypotheses" / training / split / first)
     painter = Painter(load_body(body))
-    hidden = [str(name) for name in rows["occlusion"][: len(stored)]]
-    index = first_rows(hidden, count)
+    known = np.flatnonzero(rows["has_smpl"][: len(stored)]).tolist()
+    if not known:
+        return None
+    index = [known[k] for k in first_rows([str(rows["occlusion"][i]) for i in known], count)]
     cases = [make_case(rows, i, stored, n, flow_weight, painter) for i in index]
     path = run_dir / figures.FOLDER / f"gallery-{split}.png"
     figures.save(draw_gallery(cases, painter), path)
@@ -117,8 +124,23 @@ def make_case(
         mine.camera[0, chosen],
         tuple(errors.tolist()),
         painter.pose(truth, torch.from_numpy(rows["beta"][row])[None])[0],
-        rows["camera"][row],
+        camera_of(rows, row, painter),
     )
+
+
+def camera_of(rows: Mapping[str, npt.NDArray[Any]], row: int, painter: Painter) -> F32:
+    """Return a row's camera [3]; where it has none, that which best projects the true body's j24 to
+    its keypoints: x = s (X + tx), least squares."""
+    seen = rows["keypoints_2d"][row][:, 2] > 0
+    if rows["camera"][row][0] > 0 or not rows["has_2d"][row] or seen.sum() < 2:
+        return np.asarray(rows["camera"][row])
+    rotations = axis_angle_to_matrix(torch.from_numpy(rows["theta"][row]))[None]
+    posed = painter.mesh.joints54(rotations, torch.from_numpy(rows["beta"][row])[None])[0]
+    points = posed[list(J24_FROM_54)].numpy()[seen, :2].astype(np.float64)
+    wanted = rows["keypoints_2d"][row][seen, :2].astype(np.float64)
+    spread = points - points.mean(0)
+    scale = float((spread * (wanted - wanted.mean(0))).sum() / (spread**2).sum())
+    return np.array([scale, *(wanted.mean(0) / scale - points.mean(0))], np.float32)
 
 
 def draw_gallery(cases: Sequence[Case], painter: Painter) -> Figure:

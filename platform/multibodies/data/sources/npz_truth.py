@@ -9,8 +9,8 @@ from functools import lru_cache
 
 import numpy as np
 
+from multibodies.bodies.loading import load_body
 from multibodies.core.body import BodyArrays
-from multibodies.core.body_arrays import load_body
 from multibodies.data.sources.importer import require_file
 from multibodies.data.sources.labels import body_joints
 from multibodies.data.sources.npz_rows import gender_of

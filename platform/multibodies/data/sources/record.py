@@ -38,7 +38,7 @@ class Box(NamedTuple):
 class Record:
     """One person. What a set does not know is None; a joint it does not know has confidence 0.
 
-    image_id is unique within the dataset and the same in every split, layout and run; source is
+    image_id is unique within the dataset and the same in every split and run of a layout; source is
     the picture's path within the set, for people. keypoints [24, 3] (j24) and openpose [25, 3] are
     x, y, confidence; joints_3d [24, 4] (j24) has a last column of confidence; h36m17 [17, 3] is
     what MPJPE is measured against; theta [24, 3] axis-angle with the root (gamma) in the camera's
