@@ -156,8 +156,8 @@ def _numbers(value: Any, name: str, shape: tuple[int | None, ...], path: Path) -
         want in (size, None) for size, want in zip(found.shape, shape, strict=True)
     )
     if not fits:
-        wanted = ", ".join("any" if size is None else str(size) for size in shape)
-        _refuse(path, f"'{name}' has shape {found.shape}, expected ({wanted})")
+        wanted = str(shape).replace("None", "any")
+        _refuse(path, f"'{name}' has shape {found.shape}, expected {wanted}")
     return np.asarray(found, np.float64)
 
 

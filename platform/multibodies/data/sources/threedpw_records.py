@@ -39,23 +39,23 @@ class Posed(NamedTuple):
 def items_of(
     sequence: Sequence, person: int, frames: npt.NDArray[np.intp], body: BodyArrays, images: Path
 ) -> list[Item]:
-    """Return a Record or a Fault for each of a person's frames.
+    """Return a Record or a Fault for some of a person's kept frames.
 
-    `body` is that of the person's gender, `images` the folder of the sequences' pictures.
+    `body` is that of the person's gender, `images` the folder of the sequences' pictures. All kept
+    frames are posed together whichever are asked for: the last bits depend on the batch's size.
     """
     actor = sequence.actors[person]
-    reasons = {int(i): _unusable(sequence, actor, int(i)) for i in frames}
-    usable = np.array([i for i in frames if reasons[int(i)] is None], np.intp)
-    posed = pose_in_camera(actor, usable, sequence.cameras[usable], body)
-    places = {int(i): n for n, i in enumerate(usable)}
+    kept = actor.kept
+    with np.errstate(all="ignore"):  # unsound frames come out as NaN, and as faults below
+        posed = pose_in_camera(actor, kept, sequence.cameras[kept], body)
     items: list[Item] = []
-    for i in map(int, frames):
+    for i, place in zip(frames.tolist(), np.searchsorted(kept, frames).tolist(), strict=True):
         image_id = f"3dpw-{sequence.name}-p{person}-{i:05d}"
-        reason = reasons[i] or _too_far(posed.joints.smpl24[places[i]])
+        reason = _unusable(sequence, actor, i) or _too_far(posed.joints.smpl24[place])
         if reason is not None:
             items.append(Fault(image_id, f"frame {i} of person {person}: {reason}"))
         else:
-            items.append(_record(sequence, person, i, image_id, images, posed, places[i]))
+            items.append(_record(sequence, person, i, image_id, images, posed, place))
     return items
 
 
