@@ -1,22 +1,69 @@
-"""What 3DPW's tests share: bodies of two genders, a look-alike of one split, fields to spoil."""
+"""What 3DPW's tests share: bodies of two genders, one look-alike tree, fields to spoil."""
 
 from __future__ import annotations
 
 import pickle
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 
+from multibodies.core.body import BodyArrays, load_body
 from multibodies.core.body_arrays import EMBEDDED_BODY
 from multibodies.data.sources import threedpw_file
 from multibodies.data.sources.importer import Importer, SourceOptions
-from multibodies.data.sources.record import Fault, Item
+from multibodies.data.sources.record import Fault, Item, Record
+from multibodies.data.sources.registry import open_importer
 from multibodies.data.sources.threedpw import open_source
+from multibodies.lookalikes.threedpw import write_threedpw
+from multibodies.lookalikes.threedpw_truth import Truth
 
 SCALES = {"male": 1.04, "female": 0.94}  # of the embedded body: 17 cm apart from head to foot
+FOLDERS = {"3dpw-train": "train", "3dpw-val": "validation", "3dpw-test": "test"}
+
+Fields = dict[str, Any]
+Open = Callable[[Fields], Importer]
+
+
+class Tree(NamedTuple):
+    """A look-alike, its bodies as files and as arrays, its truths and its importer."""
+
+    root: Path
+    bodies: dict[str, str]
+    loaded: dict[str, BodyArrays]
+    truths: list[Truth]
+    importer: Importer
+
+    def file(self, split: str) -> Path:
+        """Return the only sequence file of a folder."""
+        return next((self.root / "sequenceFiles" / split).glob("*.pkl"))
+
+    def fields(self) -> Fields:
+        """Return the test split's sequence as a dict of its own, under the name "seq"."""
+        return load_fields(self.file("test")) | {"sequence": "seq"}
+
+    def pairs(self, split: str) -> list[tuple[Record, Truth]]:
+        """Records beside the truths of the frames that are to be kept."""
+        kept = [t for t in self.truths if t.split == FOLDERS[split] and t.kept]
+        items = all_items(self.importer, split)
+        records = [item for item in items if isinstance(item, Record)]
+        assert len(records) == len(items) == len(kept) > 0
+        return list(zip(records, kept, strict=True))
+
+
+@lru_cache(maxsize=1)
+def build_tree(folder: Path) -> Tree:
+    """Write the bodies and the look-alike, once for all test files of a run."""
+    folder.mkdir()
+    bodies = write_bodies(folder)
+    loaded = {gender: load_body(path) for gender, path in bodies.items()}
+    root = folder / "3DPW"
+    truths = write_threedpw(root, loaded)
+    importer = open_importer("3dpw", SourceOptions(str(root), bodies=bodies))
+    return Tree(root, bodies, loaded, truths, importer)
 
 
 def write_bodies(folder: Path) -> dict[str, str]:
@@ -30,9 +77,9 @@ def write_bodies(folder: Path) -> dict[str, str]:
     return paths
 
 
-def load_fields(path: Path) -> dict[str, Any]:
+def load_fields(path: Path) -> Fields:
     """Read a look-alike's pickle as the field's scripts do."""
-    fields: dict[str, Any] = pickle.loads(path.read_bytes(), encoding="latin1")
+    fields: Fields = pickle.loads(path.read_bytes(), encoding="latin1")
     return fields
 
 

@@ -6,80 +6,31 @@ sum to one within 5e-8, so they do not commute exactly with a shift.
 
 from __future__ import annotations
 
-import dataclasses
-import pickle
-import pickletools
-from copy import deepcopy
-from pathlib import Path
-from typing import Any, NamedTuple
-
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from multibodies.core.body import BodyArrays, load_body
+from multibodies.core.body import load_body
 from multibodies.data.photo import load_photo
-from multibodies.data.sources import threedpw_file
-from multibodies.data.sources.importer import Importer, SourceOptions
 from multibodies.data.sources.labels import body_joints
-from multibodies.data.sources.record import Record
-from multibodies.data.sources.registry import open_importer
 from multibodies.data.sources.threedpw_file import read_sequence
 from multibodies.data.sources.threedpw_records import pose_in_camera
 from multibodies.lookalikes.people import COLOURS
-from multibodies.lookalikes.threedpw import SIZE, Truth, write_threedpw
-from multibodies.pickles import read_pickle
-from threedpw_samples import all_items, importer_of, load_fields, write_bodies
+from multibodies.lookalikes.threedpw_truth import SIZE
+from threedpw_samples import (
+    Tree,
+    build_tree,
+    load_fields,
+)
 
 # OpenPose's output.md: COCO's 18 keypoints, and where BODY_25 has them.
 COCO18_IN_25 = {0: 0, 1: 1, 2: 2, 3: 3, 4: 4, 5: 5, 6: 6, 7: 7, 8: 9, 9: 10, 10: 11, 11: 12,
                 12: 13, 13: 14, 14: 15, 15: 16, 16: 17, 17: 18}  # fmt: skip
 
 
-class Tree(NamedTuple):
-    root: Path
-    bodies: dict[str, str]
-    loaded: dict[str, BodyArrays]
-    truths: list[Truth]
-    importer: Importer
-
-    def file(self, split: str) -> Path:
-        return next((self.root / "sequenceFiles" / split).glob("*.pkl"))
-
-    def pairs(self, split: str) -> list[tuple[Record, Truth]]:
-        """Records beside the truths of the frames that are to be kept."""
-        folder = {"3dpw-val": "validation"}.get(split, split.removeprefix("3dpw-"))
-        kept = [t for t in self.truths if t.split == folder and t.kept]
-        items = all_items(self.importer, split)
-        records = [item for item in items if isinstance(item, Record)]
-        assert len(records) == len(items) == len(kept) > 0
-        return list(zip(records, kept, strict=True))
-
-
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Tree:
-    root = tmp_path_factory.mktemp("3dpw")
-    bodies = write_bodies(tmp_path_factory.mktemp("bodies"))
-    loaded = {gender: load_body(path) for gender, path in bodies.items()}
-    truths = write_threedpw(root, loaded)
-    importer = open_importer("3dpw", SourceOptions(str(root), bodies=bodies))
-    return Tree(root, bodies, loaded, truths, importer)
-
-
-@pytest.fixture
-def fields(tree: Tree) -> dict[str, Any]:
-    found = deepcopy(load_fields(tree.file("test")))
-    return found | {"sequence": "seq"}
-
-
-def test_the_look_alikes_pickles_are_python_2s(tree: Tree) -> None:
-    content = tree.file("test").read_bytes()
-    with pytest.raises(UnicodeDecodeError):
-        pickle.loads(content)
-    opcodes = [(op.name, arg) for op, arg, _ in pickletools.genops(content)]
-    assert not {"BINUNICODE", "BINBYTES", "SHORT_BINBYTES"} & {name for name, _ in opcodes}
-    assert ("GLOBAL", "numpy.core.multiarray _reconstruct") in opcodes
-    assert ("SHORT_BINSTRING", "jointPositions") in opcodes
+    return build_tree(tmp_path_factory.getbasetemp() / "tree-3dpw")
 
 
 @pytest.mark.parametrize("split", ["3dpw-train", "3dpw-val", "3dpw-test"])
@@ -179,25 +130,6 @@ def test_the_box_is_padded_and_ignores_points_without_confidence(tree: Tree) -> 
         np.testing.assert_allclose(record.box, expected, rtol=1e-12)
 
 
-def test_frames_without_camera_or_points_are_counted(tree: Tree) -> None:
-    listing = tree.importer.listing("3dpw-test")
-    assert listing.skipped == {"campose_invalid": 3, "no_keypoints": 1}
-    assert sum(unit.records for unit in listing.units) == 2 * 6 - 3 - 1
-
-
-def test_pictures_are_numbered_by_index_not_by_60_hz_ids(tree: Tree) -> None:
-    fields = load_fields(tree.file("test"))
-    assert fields["img_frame_ids"].tolist() == [0, 2, 4, 6, 8, 10]
-    records = [record for record, _ in tree.pairs("3dpw-test")]
-    assert [r.frame for r in records] == [0, 3, 4, 5, 0, 2, 4, 5]
-    last, name = records[3], "downtown_lookalike_00"
-    assert last.picture == (tree.root / f"imageFiles/{name}/image_00005.jpg", None)
-    assert last.source == f"imageFiles/{name}/image_00005.jpg"
-    assert last.image_id == f"3dpw-{name}-p0-00005"
-    assert (last.subject, last.sequence) == (f"{name}-p0", name)
-    assert records[0].picture.path.name == "image_00000.jpg"  # the first is 0, not 1
-
-
 def test_both_spellings_are_read(tree: Tree) -> None:
     first, second = load_fields(tree.file("test")), load_fields(tree.file("validation"))
     assert {"genders", "poses2d"} <= first.keys() and {"gender", "poses2D"} <= second.keys()
@@ -210,59 +142,3 @@ def test_of_300_betas_the_first_ten_are_taken(tree: Tree) -> None:
     for record, truth in tree.pairs("3dpw-test"):
         assert record.beta is not None
         np.testing.assert_array_equal(record.beta, truth.world.beta)
-
-
-def test_persons_may_have_fewer_frames_than_the_camera(
-    tree: Tree, fields: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in ("poses", "trans", "poses2d", "campose_valid", "jointPositions"):
-        fields[name][0] = fields[name][0][:4]
-    importer = importer_of(fields, tmp_path, tree.bodies, monkeypatch)
-    frames = [int(item.image_id[-5:]) for item in all_items(importer, "3dpw-test")]
-    assert frames == [0, 3, 0, 2, 4, 5]
-
-
-def test_any_part_is_the_same_part_of_the_whole_to_the_bit(tree: Tree) -> None:
-    unit = "downtown_lookalike_00"
-    whole = list(tree.importer.records("3dpw-test", unit, 0, 8))
-    for start, count in ((0, 3), (3, 2), (5, 3), (8, 0)):
-        part = list(tree.importer.records("3dpw-test", unit, start, count))
-        for found, expected in zip(part, whole[start : start + count], strict=True):
-            assert isinstance(found, Record) and isinstance(expected, Record)
-            for field in dataclasses.fields(Record):
-                one, other = (getattr(record, field.name) for record in (found, expected))
-                np.testing.assert_array_equal(one, other)
-
-
-def test_sequences_come_by_name_and_each_file_is_read_once(
-    tree: Tree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    write_threedpw(tmp_path, tree.loaded, splits=("test",), sequences=2, frames=4, pictures=False)
-    (tmp_path / "imageFiles").mkdir()
-    (tmp_path / "sequenceFiles/test/._downtown_lookalike_00.pkl").write_bytes(b"a Mac's shadow")
-    reads = []
-
-    def counted(path: Path, expected: str) -> Any:
-        reads.append(path.stem)
-        return read_pickle(path, expected)
-
-    monkeypatch.setattr(threedpw_file, "read_pickle", counted)
-    importer = open_importer("3dpw", SourceOptions(str(tmp_path), bodies=tree.bodies))
-    names = ["downtown_lookalike_00", "downtown_lookalike_01"]
-    for _ in range(2):
-        assert [unit.name for unit in importer.listing("3dpw-test").units] == names
-    assert reads == names
-    for start in range(3):
-        assert len(list(importer.records("3dpw-test", names[1], start, 1))) == 1
-    assert reads == [*names, names[1]]
-
-
-def test_identity_is_the_files_and_the_bodies(
-    tree: Tree, fields: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    importer = importer_of(fields, tmp_path, tree.bodies, monkeypatch)
-    identity = importer.listing("3dpw-test").identity
-    assert identity["files"].keys() == {"seq.pkl"}
-    assert identity["bodies"] == {g: body.sha256 for g, body in tree.loaded.items()}
-    (tmp_path / "sequenceFiles/test/seq.pkl").write_bytes(b"other bytes")
-    assert importer.listing("3dpw-test").identity["files"] != identity["files"]

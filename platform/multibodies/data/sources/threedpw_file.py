@@ -162,9 +162,9 @@ def _numbers(value: Any, name: str, shape: tuple[int | None, ...], path: Path) -
 
 
 def _text(value: Any) -> str:
-    """Return text that may be str, bytes or a 0-d array of either."""
+    """Return text that may be str, bytes or a 0-d array of either; no more than an error shows."""
     value = value.item() if isinstance(value, np.ndarray) and value.size == 1 else value
-    return value.decode("latin1") if isinstance(value, bytes) else str(value)
+    return (value.decode("latin1") if isinstance(value, bytes) else str(value))[:200]
 
 
 def _refuse(path: Path, reason: str) -> NoReturn:
