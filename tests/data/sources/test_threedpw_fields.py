@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from multibodies.data.sources.importer import SourceOptions
+from multibodies.data.sources.record import Record
 from multibodies.data.sources.threedpw import open_source
 from multibodies.errors import UserError
 from threedpw_samples import (
@@ -96,6 +97,16 @@ NEEDED = (
     "sequence", "poses", "betas", "trans", "genders", "poses2d", "jointPositions",
     "campose_valid", "cam_poses", "cam_intrinsics",
 )  # fmt: skip
+
+
+def test_texts_may_be_arrays_of_bytes(fields: Fields, opened: Open) -> None:
+    fields["sequence"] = np.array(b"seq")
+    fields["genders"] = [np.array(b"f"), np.array("m")]
+    items = all_items(opened(fields), "3dpw-test")
+    assert [item.gender for item in items if isinstance(item, Record)] == [
+        *["female"] * 4,
+        *["male"] * 4,
+    ]
 
 
 @pytest.mark.parametrize("name", NEEDED)
