@@ -15,7 +15,6 @@ from scipy.spatial.transform import Rotation
 
 from multibodies.core.body import BodyArrays
 from multibodies.core.joints import OPENPOSE25_NAMES
-from multibodies.files import write_bytes
 from multibodies.lookalikes.people import (
     UPRIGHT,
     Floats,
@@ -24,7 +23,7 @@ from multibodies.lookalikes.people import (
     project,
     turn,
 )
-from multibodies.lookalikes.python2 import dump_python2
+from multibodies.lookalikes.python2 import write_python2
 from multibodies.lookalikes.threedpw_truth import INTRINSICS, Truth, draw_pictures
 
 PLACES = {"train": "courtyard", "validation": "outdoors", "test": "downtown"}
@@ -60,8 +59,9 @@ def write_threedpw(
             name = f"{PLACES[split]}_lookalike_{number:02d}"
             rng = np.random.default_rng([seed, list(PLACES).index(split), number])
             truth = _sequence(root, split, name, bodies, frames, rng)
-            content = dump_python2(_fields(truth, split == "validation", rng))
-            write_bytes(root / "sequenceFiles" / split / f"{name}.pkl", content)
+            folder = root / "sequenceFiles" / split
+            folder.mkdir(parents=True, exist_ok=True)
+            write_python2(folder / f"{name}.pkl", _fields(truth, split == "validation", rng))
             if pictures:
                 draw_pictures(truth, rng)
             truths += truth

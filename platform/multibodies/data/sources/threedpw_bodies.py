@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from multibodies.core.body import BodyArrays, load_body
+from multibodies.bodies.loading import load_body
+from multibodies.core.body import BodyArrays
 from multibodies.data.sources.labels import body_joints
 from multibodies.data.sources.record import Floats
 from multibodies.data.sources.threedpw_file import Sequence, plausible
@@ -37,7 +38,7 @@ def body_of(gender: str, bodies: Mapping[str, str]) -> BodyArrays:
     if gender not in bodies:
         raise UserError(
             f"3DPW's truth is posed with gendered bodies and needs the {gender} one; convert your "
-            f"own SMPL file with `multibodies body import` and pass body.{gender}=<its npz>"
+            f"own SMPL file with `multibodies body import` and pass body.{gender}=<its npz or name>"
         )
     return _load(bodies[gender])
 
