@@ -10,14 +10,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-import av
-import cv2
-import h5py
 import numpy as np
-import numpy.typing as npt
 
 from multibodies.core.body import BodyArrays
 from multibodies.core.joints import J24_NAMES, SMPL_NAMES
+from multibodies.lookalikes.mpi_inf_3dhp_files import (
+    Image,
+    write_annotations,
+    write_calibration,
+    write_picture,
+    write_test_annotations,
+    write_video,
+)
 from multibodies.lookalikes.people import Floats, Person, draw_picture, project, sample_person
 
 CAMERAS = 14
@@ -77,6 +81,14 @@ class _Camera:
     def __call__(self, points: Floats) -> Floats:
         return np.asarray(points @ self.rotation.T + self.shift)
 
+    @property
+    def extrinsic(self) -> Floats:
+        """From the studio, whose y is up, in mm."""
+        matrix = np.eye(4)
+        matrix[:3, :3] = self.rotation * (1, -1, -1)
+        matrix[:3, 3] = 1000 * self.shift
+        return matrix
+
 
 def write_mpi_inf_3dhp(
     root: Path,
@@ -99,8 +111,12 @@ def write_mpi_inf_3dhp(
     rng = np.random.default_rng(seed)
     shots = _write_training(Path(root) / "S1" / "Seq1", body, rng, frames, outside)
     for camera in cameras:
-        seen = [shot for shot in shots if shot.camera == camera]
-        _LAYOUTS[layout](Path(root) / "S1" / "Seq1", camera, seen, rng)
+        pictures = {
+            shot.frame: draw_picture(SQUARE, shot.points, rng, 6)
+            for shot in shots
+            if shot.camera == camera and shot.frame % STEP == 0
+        }
+        _LAYOUTS[layout](Path(root) / "S1" / "Seq1", camera, pictures, frames)
     for name in testing:
         folder = Path(root) / "mpi_inf_3dhp_test_set" / name
         shots += _write_testing(folder, body, rng, valid)
@@ -153,77 +169,23 @@ def _write_training(
         annotations["annot3"].append(1000 * joints.reshape(frames, -1))
         annotations["univ_annot3"].append(1000 * _universal(joints, 4).reshape(frames, -1))
     write_annotations(folder / "annot.mat", annotations)
-    (folder / "camera.calibration").write_text(_calibration(cameras), encoding="ascii")
+    intrinsics = [np.eye(4) for _ in cameras]
+    for matrix, camera in zip(intrinsics, cameras, strict=True):
+        matrix[:3, :3] = camera.intrinsics
+    extrinsics = [camera.extrinsic for camera in cameras]
+    write_calibration(folder / "camera.calibration", intrinsics, extrinsics)
     return shots
 
 
-def write_annotations(
-    path: Path, annotations: dict[str, list[Floats]], cameras: Sequence[int] = range(CAMERAS)
-) -> None:
-    """Write annot.mat: cells over cameras, each [N, 28 x 2 | 28 x 3], in pixels and mm."""
-    from scipy.io import savemat
-
-    cells: dict[str, npt.NDArray[np.object_] | Floats] = {}
-    for name, values in annotations.items():
-        column = np.empty((len(values), 1), object)
-        column[:, 0] = values
-        cells[name] = column
-    count = len(annotations["annot2"][0])
-    cells["frames"] = np.arange(count, dtype=np.float64)[:, None]
-    cells["cameras"] = np.array([cameras], np.float64)
-    savemat(path, cells, do_compression=True)
-    with path.open("r+b") as raw:  # scipy writes the time of day there
-        raw.write(b"MATLAB 5.0 MAT-file, Platform: GLNXA64".ljust(116))
-
-
-def _calibration(cameras: Sequence[_Camera]) -> str:
-    lines = ["Skeletool Camera Calibration File V1.0"]
-    for number, camera in enumerate(cameras):
-        intrinsic, extrinsic = np.eye(4), np.eye(4)
-        intrinsic[:3, :3] = camera.intrinsics
-        extrinsic[:3, :3] = camera.rotation * (1, -1, -1)  # the studio's y is up
-        extrinsic[:3, 3] = 1000 * camera.shift
-        lines += [
-            f"name          {number}",
-            "  sensor      10 10",
-            "  size        2048 2048",
-            "  animated    0",
-            f"  intrinsic   {_numbers(intrinsic)} ",
-            f"  extrinsic   {_numbers(extrinsic)} ",
-            "  radial      0",
-        ]
-    return "\n".join(lines) + "\n"
-
-
-def _numbers(matrix: Floats) -> str:
-    return " ".join(f"{value:.7g}" for value in matrix.ravel())
-
-
-def _write_video(folder: Path, camera: int, shots: Sequence[Shot], rng: np.random.Generator) -> None:
+def _write_video(folder: Path, camera: int, pictures: dict[int, Image], count: int) -> None:
     path = folder / "imageSequence" / f"video_{camera}.avi"
-    path.parent.mkdir(exist_ok=True)
-    grey = _frame(np.full((*SQUARE[::-1], 3), 100, np.uint8))
-    with av.open(path, "w") as container:
-        stream = container.add_stream("mpeg4", rate=25, options={"qscale": "2", "g": "12"})
-        stream.width, stream.height = SQUARE
-        stream.codec_context.flags |= av.codec.context.Flags.qscale.value
-        for shot in shots:
-            drawn = shot.frame % STEP == 0
-            frame = _frame(draw_picture(SQUARE, shot.points, rng, 6)) if drawn else grey
-            frame.pts = shot.frame
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode())
+    write_video(path, (pictures.get(frame) for frame in range(count)), SQUARE)
 
 
-def _write_frames(
-    folder: Path, camera: int, shots: Sequence[Shot], rng: np.random.Generator
-) -> None:
-    folder = folder / "imageFrames" / f"video_{camera}"
-    folder.mkdir(parents=True)
-    for shot in shots:
-        if shot.frame % STEP == 0:
-            image = draw_picture(SQUARE, shot.points, rng, 6)
-            _write_picture(folder / f"frame_{shot.frame + 1:06d}.jpg", image)
+def _write_frames(folder: Path, camera: int, pictures: dict[int, Image], count: int) -> None:
+    for frame, picture in pictures.items():
+        name = f"frame_{frame + 1:06d}.jpg"
+        write_picture(folder / "imageFrames" / f"video_{camera}" / name, picture)
 
 
 _LAYOUTS = {"video": _write_video, "frames": _write_frames}
@@ -253,22 +215,11 @@ def _write_testing(
     )
     for shot in shots:
         image = draw_picture(size, shot.points, rng, 6)
-        _write_picture(folder / "imageSequence" / f"img_{shot.frame + 1:06d}.jpg", image)
+        write_picture(folder / "imageSequence" / f"img_{shot.frame + 1:06d}.jpg", image)
     return shots
 
 
-def write_test_annotations(path: Path, fields: dict[str, Floats]) -> None:
-    """Write annot_data.mat, MATLAB v7.3: HDF5 behind a user block, arrays as h5py sees them."""
-    with h5py.File(path, "w", userblock_size=512) as file:
-        for name, values in fields.items():
-            file.create_dataset(name, data=values)
-    with path.open("r+b") as raw:
-        raw.write(b"MATLAB 7.3 MAT-file, Platform: GLNXA64".ljust(124) + b"\x00\x02IM")
-
-
-def _shot(
-    sequence: str, camera: int | None, frame: int, joints: Floats, seen_by: _Camera
-) -> Shot:
+def _shot(sequence: str, camera: int | None, frame: int, joints: Floats, seen_by: _Camera) -> Shot:
     universal = _universal(joints, J24_NAMES.index(IN_J24["pelvis"]))
     return Shot(sequence, camera, frame, joints, universal, project(joints, seen_by.intrinsics))
 
@@ -277,11 +228,3 @@ def _universal(joints: Floats, pelvis: int) -> Floats:
     """Scale about the pelvis: [..., K, 3]."""
     root = joints[..., pelvis : pelvis + 1, :]
     return np.asarray(root + UNIVERSAL * (joints - root))
-
-
-def _frame(image: npt.NDArray[np.uint8]) -> av.VideoFrame:
-    return av.VideoFrame.from_ndarray(image, format="rgb24").reformat(format="yuv420p")
-
-
-def _write_picture(path: Path, image: npt.NDArray[np.uint8]) -> None:
-    cv2.imwrite(str(path), cv2.cvtColor(image, cv2.COLOR_RGB2BGR))

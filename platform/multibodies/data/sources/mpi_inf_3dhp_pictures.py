@@ -17,7 +17,8 @@ def training_pictures(images: Path, camera: int) -> Pictures | None:
     """Return where frame i (from 0) of a camera is, or None where it has no pictures.
 
     The video as distributed goes before frames taken out of it, which may be
-    `imageFrames/video_k/frame_%06d.jpg` (SPIN) or `imageSequence/img_k_%06d.jpg` (the set's README).
+    `imageFrames/video_k/frame_%06d.jpg` (SPIN's) or `imageSequence/img_k_%06d.jpg` (as the set's
+    README advises).
     """
     video = images / "imageSequence" / f"video_{camera}.avi"
     if video.is_file():

@@ -95,8 +95,8 @@ def _array(file: h5py.File, name: str, path: Path) -> Floats:
         raise UserError(f"{path}: '{name}': expected an array of numbers")
     if data.shape[1:] != rest or len(data) > MAX_FRAMES:
         raise UserError(
-            f"{path}: '{name}' is {data.shape}, expected (N, {', '.join(map(str, rest))}) with N up "
-            f"to {MAX_FRAMES}"
+            f"{path}: '{name}' is {data.shape}, expected (N, {', '.join(map(str, rest))}), N up to "
+            f"{MAX_FRAMES}"
         )
     if data.external or data.is_virtual:
         raise UserError(f"{path}: '{name}' lies in another file; expected it within")
