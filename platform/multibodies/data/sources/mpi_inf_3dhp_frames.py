@@ -24,6 +24,7 @@ J17_IN_J24 = (14, 3, 4, 5, 2, 1, 0, 16, 12, 17, 18, 9, 10, 11, 8, 7, 6)
 LEGS = ((1, 2, 3), (4, 5, 6))
 LEG_LENGTHS = (0.4, 1.4)  # metres of thigh and shin; outside is another unit or a broken label
 PADDING = 1.2  # of the keypoints' box, as SPIN
+FARTHEST = 1e5  # pixels
 TOLERANCE = 10.0  # pixels between annot2 and annot3 projected; the set's own agree to hundredths
 
 
@@ -93,7 +94,8 @@ def item(take: Take, row: int) -> Item:
 def leg_lengths(joints: Floats) -> Floats:
     """Return thigh plus shin, the mean of both sides: [..., 17, 3] -> [...]."""
     legs = joints[..., LEGS, :]  # [..., side, hip knee ankle, 3]
-    return np.asarray(np.linalg.norm(np.diff(legs, axis=-2), axis=-1).sum(-1).mean(-1))
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.asarray(np.linalg.norm(np.diff(legs, axis=-2), axis=-1).sum(-1).mean(-1))
 
 
 def require_millimetres(joints: Floats, field: str, path: Path) -> None:
@@ -120,8 +122,8 @@ def _in_j24(values: Floats) -> Floats:
 
 
 def _fault(points: Floats, joints: Floats, error: float) -> str | None:
-    if not np.isfinite(points).all():
-        return "2D joints are not finite (annot2)"
+    if not (np.abs(points) <= FARTHEST).all():
+        return f"2D joints are not finite, or beyond {FARTHEST:g} px (annot2)"
     if not np.isfinite(joints).all():
         return "3D joints are not finite (annot3, univ_annot3)"
     if not np.ptp(points, axis=0).any():
