@@ -54,7 +54,7 @@ def read_variables(
                 if content is None:
                     others.append(name)
                 else:
-                    found[name] = _matrix(memoryview(content), order, name)
+                    found[name] = _matrix(content, order, name)
         except (ValueError, struct.error, zlib.error, MemoryError) as error:
             raise UserError(f"{path}: {error}; get the file again, as distributed") from None
     for name in names:
@@ -76,7 +76,7 @@ def _byte_order(header: bytes, path: Path, expected: str) -> str:
 
 def _elements(
     file: BinaryIO, order: str, names: Collection[str], max_bytes: int
-) -> Iterator[tuple[str, bytes | None]]:
+) -> Iterator[tuple[str, memoryview | None]]:
     """Walk a file's matrices: each one's name, and its content where that is asked for."""
     end = file.seek(0, 2)
     file.seek(HEADER)
@@ -100,19 +100,18 @@ def _peek(file: BinaryIO, kind: int, size: int) -> bytes:
     return zlib.decompressobj().decompress(first, PEEK)[8:] if kind == COMPRESSED else first
 
 
-def _content(file: BinaryIO, kind: int, size: int, max_bytes: int, name: str) -> bytes:
+def _content(file: BinaryIO, kind: int, size: int, max_bytes: int, name: str) -> memoryview:
     """Read a matrix's content, inflated to a bounded size with its checksum."""
-    engine = zlib.decompressobj()
     content = file.read(min(size, max_bytes + 1))
     if kind == COMPRESSED:
+        engine = zlib.decompressobj()
         content = engine.decompress(content, max_bytes + 1)
+        content += engine.flush() if len(content) <= max_bytes else b""
     if len(content) > max_bytes:
         raise ValueError(f"'{name}' is over {max_bytes >> 20} MiB")
-    if kind == COMPRESSED:
-        content = content[8:] + engine.flush()
-        if not engine.eof:
-            raise ValueError(f"'{name}' is cut short")
-    return content
+    if kind == COMPRESSED and not engine.eof:
+        raise ValueError(f"'{name}' is cut short")
+    return memoryview(content)[8 if kind == COMPRESSED else 0 :]
 
 
 def _element(data: memoryview, at: int, order: str) -> tuple[int, memoryview, int]:
