@@ -87,7 +87,8 @@ def camera_of(record: Record) -> int | None:
 
 
 def truth(shots: list[Shot], record: Record) -> Shot:
-    key = (record.sequence, camera_of(record), record.frame)
+    sequence = "/".join(record.sequence.split("_video_")[0].split("_"))
+    key = (sequence, camera_of(record), record.frame)
     return next(shot for shot in shots if shot[:3] == key)
 
 
@@ -288,6 +289,7 @@ def test_frames_says_which_video_frame_a_row_is_of(tree: Path) -> None:
     spoil(tree, begin_at_5)
     first = records(tree, TRAIN)[0]
     assert (first.frame, first.picture.frame) == (10, 10)
+    assert (first.subject, first.sequence) == ("S1", "S1_Seq1_video_0")
     assert first.image_id == "mpii3d-S1-Seq1-video_0-frame_000011"
 
 

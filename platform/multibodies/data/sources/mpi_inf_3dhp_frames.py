@@ -38,9 +38,11 @@ class Reading(NamedTuple):
 
 
 class View(NamedTuple):
-    """A camera of a sequence: what its frames are called, their size, where frame i (from 0) is."""
+    """A camera of a sequence: its video's name ("" in testing), what frames are called, their size,
+    where frame i (from 0) is."""
 
-    name: str
+    video: str
+    stem: str
     size: tuple[int, int]
     picture: Callable[[int], Picture]
 
@@ -67,7 +69,8 @@ def item(take: Take, row: int) -> Item:
     """Return the record of a row, or the fault that it is."""
     view, frame = take.views[take.view[row]], int(take.frames[row])
     name = take.reading.name
-    image_id = f"mpii3d-{name.replace('/', '-')}-{view.name}_{frame + 1:06d}"
+    parts = [*name.split("/"), *([view.video] if view.video else [])]
+    image_id = f"mpii3d-{'-'.join(parts)}-{view.stem}_{frame + 1:06d}"
     points, joints = take.points[row], take.joints[row]
     reason = _fault(points, joints, float(take.errors[row]))
     if reason is not None:
@@ -81,8 +84,8 @@ def item(take: Take, row: int) -> Item:
         picture=picture,
         source=f"{name}/{picture.path.relative_to(take.reading.images).as_posix()}",
         box=_box(points),
-        subject=name.split("/")[0],
-        sequence=name,
+        subject=parts[0],
+        sequence="_".join(parts),
         frame=frame,
         keypoints=_in_j24(points),
         joints_3d=joints_3d,

@@ -51,7 +51,7 @@ def read_test_sequence(reading: Reading) -> Take:
     joints = joints[kept][:, 0, order] / 1000
     require_millimetres(joints, "univ_annot3", reading.labels)
     pictures = numbered_pictures(reading.images / "imageSequence", "img")
-    view = View("img", SIZES.get(reading.name, SQUARE), pictures)
+    view = View("", "img", SIZES.get(reading.name, SQUARE), pictures)
     nothing = np.zeros(len(kept))
     return Take(
         reading,

@@ -59,7 +59,7 @@ def read_training_sequence(reading: Reading) -> Take:
         part, outside = _rows(annotations, camera, sampled, intrinsics[camera])
         _require_projected(part, camera, reading.labels, calibration)
         skipped["outside_picture"] += outside
-        views.append(View(f"video_{camera}-frame", (SIDE, SIDE), pictures))
+        views.append(View(f"video_{camera}", "frame", (SIDE, SIDE), pictures))
         parts.append(part)
     if not views:
         raise UserError(
