@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -137,3 +138,16 @@ def test_flipped_bytes_never_crash_the_reader(tmp_path: Path) -> None:
         except UserError:
             refused += 1
     assert 80 < refused < 400
+
+
+def test_a_compressed_variable_without_its_checksum_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.mat"
+    plain = matrix("<", (1, 3), 9, bytes(24))
+    for cut, words in ((0, ""), (4, "'x' is cut short")):
+        stream = zlib.compress(plain[128:])
+        stream = stream[: len(stream) - cut]
+        path.write_bytes(plain[:128] + struct.pack("<II", 15, len(stream)) + stream)
+        if words:
+            assert words in refusal(path, "x")
+        else:
+            np.testing.assert_array_equal(read(path, "x")["x"], [[0, 0, 0]])
