@@ -56,8 +56,10 @@ SMOKE: dict[str, Any] = {
     "prior": {"couplings": 4, "hidden": 64, "steps": 60},
     "evaluation": {"bootstrap_samples": 200},
 }
+BODIES, GENDERS = ("path", "male", "female"), ("neutral", "male", "female")
 PAPER: dict[str, Any] = {
     "splits": {"train": "mix-train", "val": "3dpw-val"},
+    "body": {f: f"smpl-{g}-1.0.0" for f, g in zip(BODIES, GENDERS, strict=True)},
     "data": {"source": "files", "image_size": 224, "image_format": "jpeg", "context": 1.5},
     "augment": {"flip": 0.5, "rotation_deg": 30.0, "scale": 0.25, "noise": 0.4},
     "model": {"trunk": "resnet50"},

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from multibodies.bodies.naming import find_body
 from multibodies.config import AMBIGUOUS, SPLITS, BodyConfig, Config, DataConfig, fingerprint
 from multibodies.data.pixels import PictureFormat
 from multibodies.data.schema import SCHEMA_VERSION
@@ -109,7 +110,7 @@ def _files_plan(
     data = config.data
     if source is None:
         raise UserError(f"data.source is '{data.source}' but no files are given; name them: --root")
-    bodies = _bodies(config.body)
+    bodies = _bodies(config.body) if data.source in registry.POSED else {}
     source = replace(source, bodies=bodies)
     importer = registry.open_importer(data.source, source)
     chosen = _chosen(data.source, source, list(importer.splits), splits)
@@ -149,8 +150,10 @@ def _chosen(
 
 
 def _bodies(body: BodyConfig) -> dict[str, str]:
+    """Return the files of the bodies that are named, by gender."""
     given = {"neutral": body.path, "male": body.male, "female": body.female}
-    return {gender: path for gender, path in given.items() if path is not None}
+    found = {gender: find_body(named) for gender, named in given.items() if named is not None}
+    return {gender: str(path.resolve()) for gender, path in found.items()}
 
 
 def _pictures(data: DataConfig) -> PictureFormat:

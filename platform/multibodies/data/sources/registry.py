@@ -19,6 +19,7 @@ SETS = {
     "mpii": "mpii",
 }
 
+POSED = ("3dpw",)  # sets whose true joints are those of a body
 # Splits of occluded versions that a set has besides its own: those that the paper evaluates on.
 AMBIGUOUS = {"h36m": ("ah36m-test",), "3dpw": ("a3dpw-val", "a3dpw-test")}
 
