@@ -7,6 +7,7 @@ experiment needs; use them, too, to see how a set must lie on the disk.
 from __future__ import annotations
 
 import argparse
+import shutil
 from pathlib import Path
 
 HELP = "small trees in the layouts of the real sets, to try the platform with"
@@ -18,9 +19,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Write the trees and say where they are."""
+    """Write the trees, all or none, and say where they are; what is there already stays."""
     from multibodies.bodies.loading import load_body
     from multibodies.lookalikes.everything import write_everything
 
-    for folder in write_everything(args.out, load_body()):
+    if not args.out.exists():
+        beside = args.out.with_name(f"{args.out.name}.tmp")
+        shutil.rmtree(beside, ignore_errors=True)
+        write_everything(beside, load_body())
+        beside.rename(args.out)
+    for folder in sorted(args.out.iterdir()):
         print(folder)

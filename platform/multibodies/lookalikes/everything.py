@@ -18,20 +18,20 @@ from multibodies.lookalikes.smpl import ModelFile, write_smpl
 from multibodies.lookalikes.threedpw import write_threedpw
 
 COCO = "coco_2014_train"
-PEOPLE = 12  # of COCO: SPIN's file with its static fits, as the paper's training has it
+PEOPLE = 12  # of COCO, and of each half of LSP
 
 
 def write_everything(root: Path, body: BodyArrays) -> list[Path]:
     """Write `smpl/` and a folder per set; return the folders.
 
-    LSP's labels are whole, its pictures only the first three of each half: prepare it with a limit.
+    LSP's labels are whole, its pictures only the first 12 of each half: prepare it with that limit.
     """
     bodies = models(write_smpl(root / "smpl", body), body)
     writers: Mapping[str, Callable[[Path], object]] = {
         "h36m": lambda folder: write_h36m(folder, body),
         "mpii3d": lambda folder: write_mpi_inf_3dhp(folder, body),
         "3dpw": lambda folder: write_threedpw(folder, bodies),
-        "lsp": lambda folder: write_lsp(folder, body),
+        "lsp": lambda folder: write_lsp(folder, body, PEOPLE),
         "lspet": lambda folder: write_lspet(folder, body),
         "mpii": lambda folder: write_mpii(folder, body),
         "coco": lambda folder: write_coco_fits(folder, body),
