@@ -21,7 +21,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install table2 smoke stage1 test test-fast lint bench format ui readme lock clean
+.PHONY: help install table2 paper-dry-run smoke stage1 test test-fast lint bench format ui readme lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -61,6 +61,9 @@ lint: $(STAMP) ## ruff, mypy, import contracts
 bench: $(STAMP) ## speed and memory as ratios, into runs/bench (10 minutes; DEVICE=cuda on a GPU)
 	-@$(BIN)/python -c 'import body_models' 2>/dev/null || $(BIN)/pip install --quiet -c requirements.lock --no-build-isolation -e '.[bench]'
 	GOMP_SPINCOUNT=0 $(BIN)/multibodies bench --out runs/bench --device $(DEVICE)
+
+paper-dry-run: $(STAMP) ## all that the paper's experiment runs, on look-alikes of its sets, into runs/paper-dry-run
+	$(BIN)/python jobs/paper_dry_run.py runs/paper-dry-run
 
 format: $(STAMP) ## let ruff lay out the code
 	$(BIN)/ruff check --fix .

@@ -1,4 +1,4 @@
-"""Job: all that the paper's experiment runs, once, on look-alikes of its sets. The numbers mean nothing."""
+"""Job: all that the paper's experiment runs, on look-alikes of its sets: numbers without meaning."""
 
 from __future__ import annotations
 
@@ -36,10 +36,5 @@ if __name__ == "__main__":
         places = "--source", name, "--root", OUT / "sets" / root, "--out", OUT / "data" / name
         run(*PREPARE, *places, *FITS.get(name, ()), "--splits", *splits)
     run("prepare", "verify", *(OUT / "data" / name for name in SETS))
-    run(
-        "sweep",
-        "sweeps/table2_paper.toml",
-        "--profile=paper-dry",
-        f"--data={OUT / 'data'}",
-        f"--out={OUT / 'table2'}",
-    )
+    where = "--data", OUT / "data", "--out", OUT / "table2"
+    run("sweep", "sweeps/table2_paper.toml", "--profile", "paper-dry", *where)
