@@ -1,4 +1,4 @@
-"""Job: all that the paper's experiment runs, on look-alikes of its sets: numbers without meaning."""
+"""Job: the paper's whole experiment on look-alikes of its sets; its numbers mean nothing."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from multibodies.cli import main
 
-OUT = Path(sys.argv[1] if len(sys.argv) > 1 else "runs/paper-dry-run")
+OUT = Path([*sys.argv, "runs/paper-dry-run"][1])
 SETS = {  # name: what lies where, its splits
     "h36m": ("h36m", "h36m-train", "h36m-test", "h36m-p1-test", "ah36m-test"),
     "mpii3d": ("mpii3d", "mpii3d-train", "mpii3d-test"),
@@ -20,7 +20,6 @@ SETS = {  # name: what lies where, its splits
 }
 FITS = {"coco": [f"--fits={OUT}/sets/coco/static_fits/coco_2014_train_fits.npy"]}
 REGRESSORS = [f"--regressor-{n}={OUT}/sets/smpl/J_regressor_{n}.npy" for n in ("h36m", "extra")]
-PREPARE = ("prepare", "--profile=paper-dry", "--limit=12")
 
 
 def run(*words: object) -> None:
@@ -34,7 +33,8 @@ if __name__ == "__main__":
     run("body", "import", *sorted((OUT / "sets/smpl").glob("*.pkl")), *REGRESSORS)
     for name, (root, *splits) in SETS.items():
         places = "--source", name, "--root", OUT / "sets" / root, "--out", OUT / "data" / name
-        run(*PREPARE, *places, *FITS.get(name, ()), "--splits", *splits)
+        places += "--profile", "paper-dry", "--limit", 12
+        run("prepare", *places, *FITS.get(name, ()), "--splits", *splits)
     run("prepare", "verify", *(OUT / "data" / name for name in SETS))
     where = "--data", OUT / "data", "--out", OUT / "table2"
     run("sweep", "sweeps/table2_paper.toml", "--profile", "paper-dry", *where)
