@@ -23,11 +23,13 @@ from multibodies.core.calibration import LEFT_ARM, calibration, jitter, random_t
 from multibodies.core.prior import PriorSpec, SkeletonPrior, prior_skeletons
 from multibodies.core.prior_fit import PriorState, Schedule, judge
 from multibodies.core.rotations import axis_angle_to_matrix
-from multibodies.data.training_rows import Source
+from multibodies.data.manifest import read_manifest
+from multibodies.data.training_rows import Source, open_splits
 from multibodies.errors import UserError
 from multibodies.fitting import WEIGHTS
 
 COLUMNS = ("image_id", "theta", "beta", "has_smpl")
+LAB = "lab"  # the set of embedded images, of which the prior sees nothing else
 CHECKPOINT_EVERY = 500  # steps
 CHUNK = 4096  # bodies posed at once
 JITTER = 0.05  # metres, of the corruption `noise_50mm`
@@ -76,6 +78,23 @@ class PriorTask:
             "body": load_body(self.config.body.path).sha256,
             "prior": self.config.prior.model_dump(mode="json"),
         }
+
+
+def open_bodies(folder: Path, ending: str) -> Source:
+    """Verify the splits of a kind, "-train" or "-val", and describe them as one source: lab's
+    alone where there is one, else all.
+
+    Raises UserError as `open_source`, and where there is none.
+    """
+    counts = read_manifest(folder).counts
+    found = [name for name in sorted(counts) if name.endswith(ending) and counts[name].rows]
+    chosen = [name for name in found if name == LAB + ending] or found
+    if not chosen:
+        raise UserError(
+            f"{folder}: no split of bodies to fit or judge a prior by; prepare one whose name ends "
+            f"in '{ending}'"
+        )
+    return open_splits(folder, {name: 1 / len(chosen) for name in chosen})
 
 
 def check_bodies(source: Source) -> None:

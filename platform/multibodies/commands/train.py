@@ -30,7 +30,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--from", dest="start_from", type=Path, metavar="WEIGHTS", help="stage 1's weights"
     )
-    parser.add_argument("--split", default="lab-train", help="(default: %(default)s)")
+    parser.add_argument(
+        "--split", help="(default: lab-train; of a collection mix-train, all sets by mix.*)"
+    )
     parser.add_argument(
         "--ship",
         type=Path,
@@ -45,7 +47,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Print the plan, or train and say where the weights are."""
+    from multibodies.data.training_rows import training_split
+
     config = common.config_from(args)
+    args.split = args.split or training_split(args.data)
     stage: StageName = "stage1" if args.stage == "1" else "stage2"
     if args.ship and stage != "stage1":
         raise UserError("--ship writes a stage 1; leave it out, or train --stage 1")
