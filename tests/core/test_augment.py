@@ -93,14 +93,13 @@ def test_augmented_labels_are_those_of_the_augmented_body(
     rows = _labels(body)
     made = augment(rows, _draws(*case, rows=6), SIZE, _pelvis(body, rows["beta"]))
     posed = _posed(body, made["theta"], rows["beta"])
-    # regressors add up to 1 in single precision; the body has mirrored halves to 0.1 mm
-    near = 1e-7 if not case[0] else 1e-3
+    near = 1e-7  # regressors add up to 1 in single precision
     joints = centre_on_mid_hips(posed["j24"])
     assert (joints - made["joints_3d"][..., :3]).abs().max() < near
     h36m = posed["h36m17"] - posed["h36m17"][:, :1]
     assert (h36m - made["h36m17"]).abs().max() < near
     # a scaled camera is exact at depth 0 and to first order beside it
-    tolerance = 2e-2 if case[2] != 1 else near * 2
+    tolerance = 5e-3 if case[2] != 1 else near
     for name, points in (("keypoints_2d", posed["j24"]), ("openpose", posed["openpose25"])):
         seen = project(points, made["camera"])
         assert (seen - made[name][..., :2]).abs().max() < tolerance, name
@@ -248,7 +247,7 @@ def test_draws_follow_spin_s_ranges() -> None:
     assert degrees.abs().max() == pytest.approx(60)
     assert (turned.abs() > 59.99).double().mean() == pytest.approx(0.0455, abs=0.006)
     assert (turned.abs() < 30).double().mean() == pytest.approx(0.6827, abs=0.012)
-    assert (draws.scale.min(), draws.scale.max()) == (0.75, 1.25)
+    assert (float(draws.scale.min()), float(draws.scale.max())) == (0.75, 1.25)
     assert (draws.scale == 1.25).double().mean() == pytest.approx(0.1587, abs=0.006)
     assert draws.gain.min() >= 0.6
     assert draws.gain.max() <= 1.4

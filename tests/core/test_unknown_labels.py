@@ -69,7 +69,8 @@ def _gradients(objective: Objective, made: Hypotheses, labels: Labels, name: str
     term = objective(made, labels).terms[name].sum()
     if not term.requires_grad:
         return torch.zeros(len(labels.theta))
-    found = torch.autograd.grad(term, list(made), allow_unused=True)
+    outputs = [field for field in made if field is not None]
+    found = torch.autograd.grad(term, outputs, allow_unused=True)
     sizes = [g.flatten(1).abs().amax(1) for g in found if g is not None]
     return torch.stack(sizes).amax(0)
 
