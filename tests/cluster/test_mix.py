@@ -1,4 +1,4 @@
-"""A mix of sets under Ray: JPEGs in memory and streamed, at their shares, on one and two workers."""
+"""A mix of sets under Ray: JPEGs in memory and streamed, at their shares, on two workers."""
 
 from __future__ import annotations
 
@@ -76,29 +76,32 @@ def test_a_small_set_is_streamed_at_its_share(tmp_path: Path) -> None:
 def test_an_augmented_mix_in_memory_on_two_workers_ends_as_on_one_device(
     collection: Path, tmp_path: Path
 ) -> None:
-    config = tiny_config({**AUGMENT, "model.trains": "all", "stage2.steps": 4})
+    config = tiny_config({**AUGMENT, "stage2.steps": 3})
     start = save_stage1(tmp_path / "stage1", config)
     how: dict[str, Any] = {"start_from": start, "split": "mix-train", "progress": False}
     alone = fit_local(config, "stage2", collection, tmp_path / "alone", **how)
     both = fit(config, "stage2", collection, tmp_path / "both", workers=2, **how)
-    assert largest_difference(alone, both) < 5 * ROUNDING
+    assert largest_difference(alone, both) < ROUNDING
 
 
 @pytest.mark.usefixtures("soon")
-def test_an_augmented_mix_is_streamed_to_two_workers(collection: Path, tmp_path: Path) -> None:
-    """Passes of the small sets end several times, at the same step for both workers."""
-    config = tiny_config({**AUGMENT, "stage1.steps": 6, "stage1.batch_size": 16})
+def test_an_augmented_mix_is_streamed_to_two_workers(tmp_path: Path) -> None:
+    """Passes of the small set end several times, at the same step for both workers."""
+    collection = tmp_path / "data"
+    save_set(collection / "lsp", {"lsp-train": [4, 2]})
+    save_set(collection / "h36m", {"h36m-train": [40]})
+    config = tiny_config(AUGMENT)
     execution = Execution(workers=2, in_memory=0)
     weights = fit(
         config,
         "stage1",
         collection,
-        tmp_path,
+        tmp_path / "run",
         split="mix-train",
         progress=False,
         execution=execution,
     )
-    assert weights == tmp_path / fitting.WEIGHTS
-    lines = runs.read_journal(tmp_path / runs.JOURNAL)
-    assert [line["step"] for line in lines] == [2, 4, 6]
+    assert weights == tmp_path / "run" / fitting.WEIGHTS
+    lines = runs.read_journal(tmp_path / "run" / runs.JOURNAL)
+    assert [line["step"] for line in lines] == [2, 4]
     assert all(torch.isfinite(torch.tensor(line["total"])) for line in lines)
