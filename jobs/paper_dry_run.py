@@ -33,8 +33,8 @@ if __name__ == "__main__":
     run("body", "import", *sorted((OUT / "sets/smpl").glob("*.pkl")), *REGRESSORS)
     for name, (root, *splits) in SETS.items():
         places = "--source", name, "--root", OUT / "sets" / root, "--out", OUT / "data" / name
-        places += "--profile", "paper-dry", "--limit", 12
-        run("prepare", *places, *FITS.get(name, ()), "--splits", *splits)
+        size = "--profile", "paper-dry", "--limit", 12
+        run("prepare", *size, *places, *FITS.get(name, ()), "--splits", *splits)
     run("prepare", "verify", *(OUT / "data" / name for name in SETS))
     where = "--data", OUT / "data", "--out", OUT / "table2"
     run("sweep", "sweeps/table2_paper.toml", "--profile", "paper-dry", *where)

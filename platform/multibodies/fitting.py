@@ -13,16 +13,19 @@ from typing import Any, Literal
 import torch
 
 from multibodies import checkpoints, runs, states
+from multibodies.augmenting import augmented, ranges_of
 from multibodies.bodies.loading import load_body
 from multibodies.config import Config, LossConfig, StageConfig, fingerprint
 from multibodies.core.expansion import AT_ONE
 from multibodies.core.objective import Objective
 from multibodies.core.regressor import Regressor, RegressorSpec
+from multibodies.data.mix import MIX_TRAIN
 from multibodies.data.training_rows import Source, open_source
 from multibodies.errors import UserError
 from multibodies.files import sha256
 from multibodies.imports.mean_params import read_mean_params
 from multibodies.training import (
+    Batches,
     TrainingState,
     build_objective,
     build_stage2,
@@ -77,7 +80,8 @@ class Task:
 def open_rows(task: Task) -> Source:
     """Describe the rows that a task learns from. Raises UserError as `open_source`."""
     if task.dataset is not None:
-        return open_source(task.dataset, task.split)
+        moves = ranges_of(task.config.augment).moves
+        return open_source(task.dataset, task.split, task.config.mix, whole=moves)
     from multibodies.data.fresh import fresh_source  # the renderer is slow to import
 
     return fresh_source(task.config)
@@ -87,8 +91,9 @@ def recipe_of(task: Task, source: Source) -> dict[str, Any]:
     """Return all that decides the result as plain JSON values.
 
     Shards, body and starting model count by content, not by path; workers, devices and folders do
-    not count. Raises UserError if cached features are not those of the starting model, or would
-    train more than a head.
+    not count, nor an augmentation that changes nothing or the mix of a single split. Raises
+    UserError if cached features are not those of the starting model, would train more than a head,
+    or were to be augmented.
     """
     config = task.config
     start = None if task.start_from is None else checkpoints.identity(task.start_from)
@@ -102,7 +107,22 @@ def recipe_of(task: Task, source: Source) -> dict[str, Any]:
         "model": config.model.model_dump(mode="json") | {"mean_params": mean_params_of(task)},
         "loss": loss_of(task).model_dump(mode="json"),
         task.stage: task.settings.model_dump(mode="json"),
+        **({"augment": config.augment.model_dump(mode="json")} if augments(task) else {}),
+        **({"mix": config.mix.model_dump(mode="json")} if task.split == MIX_TRAIN else {}),
     }
+
+
+def augments(task: Task) -> bool:
+    """Whether the task changes what it reads."""
+    return ranges_of(task.config.augment).active
+
+
+def augmented_for(
+    task: Task, source: Source, batches: Batches, rank: int = 0, world: int = 1
+) -> Batches:
+    """Return a worker's batches as the task augments them."""
+    ranges = ranges_of(task.config.augment)
+    return augmented(batches, ranges, source.image_size, task.settings.seed, rank, world)
 
 
 def check_features(task: Task, source: Source, start: str | None) -> None:
@@ -114,6 +134,12 @@ def check_features(task: Task, source: Source, start: str | None) -> None:
             f"{task.dataset}: holds features, which train only the head (stage2 with "
             "model.trains = 'head' or 'widened' and model.head = 'stacked'); give the dataset of "
             "images"
+        )
+    if augments(task):
+        raise UserError(
+            f"{task.dataset}: holds features, made once of each image, and augment asks for new "
+            "images; give the dataset of images, or set augment's flip, rotation_deg, scale and "
+            "noise to 0"
         )
     if source.made_by != start:
         raise UserError(

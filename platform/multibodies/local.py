@@ -13,10 +13,11 @@ import torch
 
 from multibodies import fitting, runs, states
 from multibodies.config import Config
-from multibodies.data.training_rows import Source, read_rows
+from multibodies.data.training_rows import Source, read_paths
 from multibodies.fitting import StageName, Task
+from multibodies.mixing import held_batches
 from multibodies.recorder import OnReport, Recorder, shown
-from multibodies.training import Batches, Forward, TrainingState, epoch_batches, on_device, train
+from multibodies.training import Batches, Forward, TrainingState, on_device, train
 
 RESUME = "checkpoints"
 KEPT = 2
@@ -75,7 +76,7 @@ def _run(
         state,
         Forward(state.model),
         fitting.objective_of(task).to(device),
-        _batches(task, source, device),
+        fitting.augmented_for(task, source, _batches(task, source, device)),
         stage,
         Recorder(stage.steps, stage.checkpoint_every, journal, on_report=on_report),
         partial(_save, folder, recipe),
@@ -91,8 +92,10 @@ def _batches(task: Task, source: Source, device: torch.device) -> Batches:
         from multibodies.data.fresh import fresh_batches
 
         return on_device(fresh_batches(task.config), device)
-    rows = {name: column.to(device) for name, column in read_rows(source).items()}
-    return epoch_batches(rows, task.settings.batch_size, task.settings.seed)
+    held = [read_paths(source, part.paths) for part in source.parts]
+    rows = [{name: column.to(device) for name, column in part.items()} for part in held]
+    shares = [part.share for part in source.parts]
+    return held_batches(rows, shares, task.settings.batch_size, task.settings.seed)
 
 
 def _save(folder: Path, recipe: dict[str, Any], state: TrainingState) -> None:

@@ -29,6 +29,7 @@ from multibodies.errors import UserError
 from multibodies.fitting import WEIGHTS
 
 COLUMNS = ("image_id", "theta", "beta", "has_smpl")
+LAB = "lab"  # the set of embedded images, of which the prior sees nothing else
 CHECKPOINT_EVERY = 500  # steps
 CHUNK = 4096  # bodies posed at once
 JITTER = 0.05  # metres, of the corruption `noise_50mm`

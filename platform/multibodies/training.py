@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from multibodies.config import Config, LossConfig, ModelConfig, StageConfig
+from multibodies.config import Config, LossConfig, ModelConfig, StageConfig, fingerprint
 from multibodies.core.body import BodyArrays, JointBody
 from multibodies.core.expansion import AT_ONE, expand
 from multibodies.core.loss_forms import FORMS
@@ -162,8 +162,9 @@ def train(
     _freeze_statistics(state.model, state.optimizer)
     source = batches(state.step)
     for step in range(state.step, stage.steps):
-        # dropout does not depend on where a run was resumed, and differs between workers
-        torch.manual_seed(stage.seed * 1_000_003 + step + (rank << 48))
+        # dropout does not depend on where a run was resumed, and differs between workers; a CPU
+        # takes 32 bits of a seed
+        torch.manual_seed(stage.seed * 1_000_003 + step + rank * 500_000_003)
         rate = learning_rate(stage, step, steps_per_epoch)
         outcome = train_step(forward, objective, state.optimizer, next(source), rate)
         state.step = step + 1
@@ -210,6 +211,11 @@ def epoch_batches(
                 within, step = within + 1, step + 1
 
     return batches
+
+
+def seed_of(*parts: int | str) -> int:
+    """Return a seed of 32 bits, all that a CPU's generator takes, that depends on all parts."""
+    return int(fingerprint(*parts)[:8], 16)
 
 
 def on_device(make: Batches, device: torch.device) -> Batches:

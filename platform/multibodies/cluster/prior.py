@@ -23,8 +23,6 @@ from multibodies.data.training_rows import open_source
 from multibodies.priors import CHECKPOINT_EVERY, PriorTask
 from multibodies.recorder import shown
 
-SPLITS = ("lab-train", "lab-val")
-
 
 def fit_prior(
     config: Config,
@@ -36,14 +34,15 @@ def fit_prior(
     progress: bool = True,
     execution: Execution | None = None,
 ) -> Path:
-    """Fit the prior to lab-train, judge it on lab-val; return the folder of its weights.
+    """Fit the prior to splits.train, judge it on splits.val; return the folder of its weights.
 
-    Rows without has_smpl are left out. The meta of the weights tells val_nll, gaussian_val_nll and
-    `passed`, the gate, and `calibration`. A finished fit is not repeated. Raises UserError before
-    any fitting: a damaged shard, too few bodies, a folder made with another recipe.
+    Rows without has_smpl are left out. The meta of the weights tells val_nll, gaussian_val_nll and `passed`, the gate, and
+    `calibration`. A finished fit is not repeated. Raises UserError before any fitting: a damaged
+    shard, too few bodies, a folder made with another recipe.
     """
     folder = Path(dataset).resolve()
-    train, val = (open_source(folder, split) for split in SPLITS)
+    splits = config.splits
+    train, val = (open_source(folder, name, config.mix) for name in (splits.train, splits.val))
     task = PriorTask(config, train, val, Path(out).resolve())
     with runs.alone(task.out):
         runs.claim(task.out, task.recipe())
@@ -65,8 +64,7 @@ def read_bodies(task: PriorTask) -> dict[str, ray.data.Dataset]:
     """Return the bodies of both splits as Ray datasets."""
     sources = {"train": task.train, "val": task.val}
     return {
-        name: batches.read_shards(source.paths, priors.COLUMNS, in_memory=True)
-        for name, source in sources.items()
+        name: batches.read_shards(source.paths, priors.COLUMNS) for name, source in sources.items()
     }
 
 
@@ -77,7 +75,11 @@ def work(settings: dict[str, Any]) -> None:
     rank, world = context.get_world_rank(), context.get_world_size()
     torch.set_num_threads(settings["threads"])
     device, arrays, schedule = get_device(), load_body(task.config.body.path), task.schedule
-    rows = {name: batches.collect(ray.train.get_dataset_shard(name)) for name in ("train", "val")}
+    sources = {"train": task.train, "val": task.val}
+    rows = {
+        name: batches.collect(ray.train.get_dataset_shard(name), source)
+        for name, source in sources.items()
+    }
     frame = task.spec.frame
     train, val = (priors.skeletons_of(part, arrays, frame).to(device) for part in rows.values())
     state = start_fit(train, task.spec, schedule)

@@ -85,15 +85,18 @@ def run(
 ) -> Checkpoint:
     """Run the workers until the last step; return the last checkpoint."""
     in_memory = source.size <= execution.in_memory
-    columns = source.columns if in_memory else source.columns[1:]
 
     def read() -> dict[str, ray.data.Dataset]:
         if task.dataset is None:
             return {}
-        return {"train": batches.read_shards(source.paths, columns, in_memory)}
+        if in_memory:
+            return batches.read_parts(source)
+        held = groups.scaling(execution, in_memory).resources_per_worker or {}
+        return batches.stream_parts(source, task.settings.seed, execution.workers * held["CPU"])
 
     settings = {
         "task": task,
+        "source": source,
         "recipe": recipe,
         "in_memory": in_memory,
         "steps_per_epoch": fitting.steps_per_epoch(task, source),
@@ -114,25 +117,26 @@ def work(settings: dict[str, Any]) -> None:
     with groups.resumed_from(settings["fallback"]) as folder:
         if folder is not None:
             fitting.load(folder, state)
-    stage, make = task.settings, batches_of(task, settings["in_memory"], rank, world)
+    source, stage = settings["source"], task.settings
+    make = batches_of(task, source, settings["in_memory"], rank, world)
     forward = prepare_model(Forward(state.model))
     objective = fitting.objective_of(task).to(device)
     saves = stage.steps, stage.checkpoint_every
     with groups.recording(task.out, state.step, *saves, device) as recorder:
         save = partial(report, settings["recipe"], recorder)
-        make = on_device(make, device)
+        make = fitting.augmented_for(task, source, on_device(make, device), rank, world)
         epoch = settings["steps_per_epoch"]
         train(state, forward, objective, make, stage, recorder, save, rank, epoch)
 
 
-def batches_of(task: Task, in_memory: bool, rank: int, world: int) -> Batches:
+def batches_of(task: Task, source: Source, in_memory: bool, rank: int, world: int) -> Batches:
     """Return a worker's batches: of its dataset, or rendered as it trains."""
     if task.dataset is None:
         from multibodies.data.fresh import fresh_batches  # the renderer is slow to import
 
         return fresh_batches(task.config, rank, world)
-    shard = ray.train.get_dataset_shard("train")
-    return batches.for_worker(shard, task.settings, in_memory, rank, world)
+    shards = {part.name: ray.train.get_dataset_shard(part.name) for part in source.parts}
+    return batches.for_worker(shards, source, task.settings, in_memory, rank, world)
 
 
 def report(recipe: dict[str, Any], recorder: Recorder, state: TrainingState) -> None:

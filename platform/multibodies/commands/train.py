@@ -30,7 +30,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--from", dest="start_from", type=Path, metavar="WEIGHTS", help="stage 1's weights"
     )
-    parser.add_argument("--split", help="(default: splits.train)")
+    parser.add_argument(
+        "--split", help="(default: splits.train; of a collection mix-train, all sets by mix.*)"
+    )
     parser.add_argument(
         "--ship",
         type=Path,

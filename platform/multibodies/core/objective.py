@@ -100,7 +100,8 @@ class Objective(nn.Module):
         distance = self.form.joints(
             centre_on_mid_hips(joints.detach()), truth.joints, truth.confidence
         )
-        best = choose(distance, reprojection.detach(), labels.has_3d)
+        second = rank_without_3d(hypotheses.rotations, reprojection, truth, labels.keypoints)
+        best = choose(distance, second, labels.has_3d)
         terms = {"ri": losses.hypothesis_reprojection(reprojection, self.ri_reduction)}
         terms |= self.best_terms(pick(hypotheses, best), labels, truth)
         if self.supervise_first:
@@ -141,10 +142,20 @@ class Objective(nn.Module):
         }
 
 
-def choose(distance: Tensor, reprojection: Tensor, has_3d: Tensor) -> Tensor:
-    """Return m* [B]: eq. 1's argmin, or, for an image without 3D, the hypothesis that reprojects
-    best."""
-    return torch.where(has_3d > 0, distance.argmin(1), reprojection.argmin(1))
+@torch.no_grad()
+def rank_without_3d(
+    rotations: Tensor, reprojection: Tensor, truth: Truth, keypoints: Tensor
+) -> Tensor:
+    """Return by what m* [B, M] of images without 3D is chosen: how well hypotheses reproject, or,
+    where no keypoint is visible, how near they are to theta, all else that there may be to know."""
+    away = (rotations - truth.rotations[:, None]).square().sum((-3, -2, -1))
+    seen = (keypoints[..., 2] > 0).any(1)
+    return torch.where(seen[:, None], reprojection, away)
+
+
+def choose(distance: Tensor, second: Tensor, has_3d: Tensor) -> Tensor:
+    """Return m* [B]: eq. 1's argmin, or, for an image without 3D, that of `second` [B, M]."""
+    return torch.where(has_3d > 0, distance.argmin(1), second.argmin(1))
 
 
 def pick(hypotheses: Hypotheses, index: Tensor) -> Hypotheses:

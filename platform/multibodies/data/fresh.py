@@ -20,7 +20,7 @@ from torch import Tensor
 from multibodies.bodies.loading import load_body
 from multibodies.config import Config, DataConfig, fingerprint
 from multibodies.data.embedded import GENERATOR, embedded_rows
-from multibodies.data.training_rows import LABELS, Source
+from multibodies.data.training_rows import LABELS, Part, Source
 
 Batch = dict[str, Tensor]
 
@@ -35,7 +35,8 @@ def fresh_source(config: Config) -> Source:
     data = config.data.model_dump(mode="json", exclude=SIZES)
     body, rows = load_body(config.body.path).sha256, config.stage1.fresh_rows
     recipe = {"fresh": [rows, SLOTS, REUSE], "data": data, "generator": GENERATOR, "body": body}
-    return Source((), "image", rows, 0, fingerprint(recipe))
+    parts = (Part("fresh", (), rows),)
+    return Source(parts, "image", 0, fingerprint(recipe), image_size=config.data.image_size)
 
 
 def fresh_batches(

@@ -1,90 +1,41 @@
 """The manifest of a dataset: recipe, shards with their SHA-256, counts.
 
 A folder holds `recipe.json` (written first), `<split>/part-*.parquet` with a sidecar each,
-`quarantine/part-*.parquet` and, once every shard is whole, `manifest.json`.
+`quarantine/part-*.parquet` and, once every shard is whole, `manifest.json`. A folder of such
+folders is a collection, read as one dataset.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import ValidationError
 
-from multibodies.config import Section, fingerprint
+from multibodies.config import fingerprint
+from multibodies.data.collection import MANIFEST, RECIPE, merge, subfolders
+from multibodies.data.described import Counts, Manifest, Shard
 from multibodies.data.schema import SCHEMA_VERSION, described_columns
-from multibodies.errors import UserError, nearest
+from multibodies.errors import UserError
 from multibodies.files import sha256, write_bytes
 
-MANIFEST, RECIPE = "manifest.json", "recipe.json"
-
-
-class Shard(Section):
-    """One Parquet file of a dataset: path relative to its folder, rows, SHA-256 of its bytes."""
-
-    path: str
-    rows: int = Field(ge=0)
-    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
-
-    @field_validator("path")
-    @classmethod
-    def _inside(cls, path: str) -> str:
-        if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
-            raise ValueError(f"'{path}' leads out of the dataset's folder")
-        return path
-
-
-class Counts(Section):
-    """What became of the rows of a split: written, per way of hiding joints, quarantined."""
-
-    rows: int = Field(ge=0)
-    strategies: dict[str, int]
-    quarantined: int = Field(default=0, ge=0)
-
-
-class Manifest(Section):
-    """A whole dataset.
-
-    `skipped` counts source records that were never asked for, per split, such as COCO's crowds.
-    """
-
-    schema_version: int
-    source: str
-    seed: int
-    image_size: int
-    image_format: str = "raw"
-    fingerprint: str
-    recipe: dict[str, Any]
-    columns: dict[str, Any]
-    splits: dict[str, tuple[Shard, ...]]
-    counts: dict[str, Counts]
-    quarantine: tuple[Shard, ...] = ()
-    skipped: dict[str, dict[str, int]] = Field(default_factory=dict)
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Manifest:
-        paths = [shard.path for shards in self.splits.values() for shard in shards]
-        if len(set(paths)) != len(paths):
-            raise ValueError("a shard is listed twice, and Ray Data drops repeated paths silently")
-        for split, shards in self.splits.items():
-            if split not in self.counts or self.counts[split].rows != sum(s.rows for s in shards):
-                raise ValueError(f"the counts of split '{split}' disagree with its shards")
-        return self
-
-    @property
-    def rows(self) -> int:
-        """Rows of all splits together."""
-        return sum(counts.rows for counts in self.counts.values())
-
-    def shards(self, split: str) -> tuple[Shard, ...]:
-        """Return a split's shards in order. Raises UserError on a split the dataset lacks."""
-        if split not in self.splits:
-            raise UserError(
-                f"the dataset has no split '{split}'{nearest(split, self.splits)}; prepare it first"
-            )
-        return self.splits[split]
+__all__ = [
+    "MANIFEST",
+    "RECIPE",
+    "Counts",
+    "Manifest",
+    "Shard",
+    "build_manifest",
+    "check_shard",
+    "differences",
+    "read_json",
+    "read_manifest",
+    "verify",
+    "write_json",
+    "write_manifest",
+]
 
 
 def build_manifest(
@@ -123,11 +74,19 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def read_manifest(folder: str | Path) -> Manifest:
-    """Read `manifest.json`.
+    """Read `manifest.json`, or those of a collection's datasets as one.
 
-    Raises UserError when it is missing, damaged or of another schema version.
+    Raises UserError when it is missing, damaged or of another schema version, and when the datasets
+    of a collection do not fit together.
     """
-    path = Path(folder) / MANIFEST
+    parts = subfolders(Path(folder))
+    if parts:
+        return merge(folder, {part.name: _read_one(part) for part in parts})
+    return _read_one(Path(folder))
+
+
+def _read_one(folder: Path) -> Manifest:
+    path = folder / MANIFEST
     content = read_json(
         path, f"{folder} is no finished dataset; run `multibodies prepare --out {folder}`"
     )
