@@ -74,8 +74,8 @@ def write_gallery(
     or damaged.
     """
     rows = read_first(run_dir / "data", split, COLUMNS)
-    first = shard_paths(run_dir / "data", split)[0].name
-    stored = read_hypotheses(run_dir / "hypotheses" / training / split / first)
+    first = shard_paths(run_dir / "data", split)[0].relative_to(run_dir / "data")
+    stored = read_hypotheses(run_dir / "hypotheses" / training / first)
     painter = Painter(load_body(body))
     known = np.flatnonzero(rows["has_smpl"][: len(stored)]).tolist()
     if not known:

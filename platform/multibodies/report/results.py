@@ -12,7 +12,7 @@ import pandas as pd
 
 from multibodies import runs
 from multibodies.core import metrics
-from multibodies.data.manifest import read_manifest
+from multibodies.data.manifest import MANIFEST, read_manifest, write_manifest
 from multibodies.data.shards import read_first
 from multibodies.report import figures
 from multibodies.report.comparison import axes_of, of_training, write_comparison
@@ -91,7 +91,8 @@ def log_results(
     parent.params({"seeds": list(plan.sweep.seeds), **plan.base.model_dump(mode="json")})
     for name in (f"{STEM}.json", f"{STEM}.md", f"{STEM}.html", PER_IMAGE, DIAGNOSTICS):
         parent.artifact(run_dir / name)
-    parent.artifact(run_dir / "data" / "manifest.json", "data")
+    write_manifest(run_dir, read_manifest(run_dir / "data"))  # of a collection, that of all sets
+    parent.artifact(run_dir / MANIFEST, "data")
     for path in sorted((run_dir / FIGURES).glob("*.png")):
         parent.artifact(path, FIGURES)
 
