@@ -8,7 +8,7 @@ from pathlib import Path
 
 from multibodies.cli import main
 
-OUT = Path([*sys.argv, "runs/paper-dry-run"][1])
+OUT, PROFILE = Path(sys.argv[1]), sys.argv[2] if len(sys.argv) > 2 else "paper-dry"
 SETS = {  # name: what lies where, its splits
     "h36m": ("h36m", "h36m-train", "h36m-test", "h36m-p1-test", "ah36m-test"),
     "mpii3d": ("mpii3d", "mpii3d-train", "mpii3d-test"),
@@ -33,8 +33,8 @@ if __name__ == "__main__":
     run("body", "import", *sorted((OUT / "sets/smpl").glob("*.pkl")), *REGRESSORS)
     for name, (root, *splits) in SETS.items():
         places = "--source", name, "--root", OUT / "sets" / root, "--out", OUT / "data" / name
-        size = "--profile", "paper-dry", "--limit", 12
+        size = "--profile", PROFILE, "--limit", 12
         run("prepare", *size, *places, *FITS.get(name, ()), "--splits", *splits)
     run("prepare", "verify", *(OUT / "data" / name for name in SETS))
     where = "--data", OUT / "data", "--out", OUT / "table2"
-    run("sweep", "sweeps/table2_paper.toml", "--profile", "paper-dry", *where)
+    run("sweep", "sweeps/table2_paper.toml", "--profile", PROFILE, *where)

@@ -37,8 +37,8 @@ def fit_prior(
     """Fit the prior to splits.train, judge it on splits.val; return the folder of its weights.
 
     Rows without has_smpl are left out. The meta of the weights tells val_nll, gaussian_val_nll and
-    `passed`, the gate, and `calibration`. A finished fit is not repeated. Raises UserError before any fitting: a damaged
-    shard, too few bodies, a folder made with another recipe.
+    `passed`, the gate, and `calibration`. A finished fit is not repeated. Raises UserError before
+    any fitting: a damaged shard, too few bodies, a folder made with another recipe.
     """
     folder = Path(dataset).resolve()
     splits = config.splits

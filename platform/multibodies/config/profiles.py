@@ -89,10 +89,18 @@ PAPER_DRY: dict[str, Any] = {
     "prior": {"couplings": 4, "hidden": 64, "steps": 20, "batch_size": 8},
     "evaluation": {**PAPER["evaluation"], "bootstrap_samples": 100},
 }
+# The same for tests: a smaller network on smaller crops.
+PAPER_SMOKE: dict[str, Any] = {
+    **PAPER_DRY,
+    "data": {**PAPER_DRY["data"], "image_size": 64},
+    "model": {"width": 16, "hidden": 64},
+    "stage2": {**PAPER_DRY["stage2"], "num_hypotheses": 25},
+}
 PROFILES = {
     "embedded": EMBEDDED,
     "smoke": SMOKE,
     "paper": PAPER,
     "paper-dry": PAPER_DRY,
+    "paper-smoke": PAPER_SMOKE,
     "released": RELEASED,
 }

@@ -70,18 +70,20 @@ def smoke_variant(sweep: Sweep) -> Sweep:
 
     Smoke's sizes win over `[set]`.
     """
-    smoke = PROFILES["smoke"]
+    over_files = sweep.config().data.source != "embedded"
+    profile, full = ("paper-smoke", "paper") if over_files else ("smoke", "embedded")
+    smoke = PROFILES[profile]
 
     def is_size(key: str) -> bool:
         section, _, leaf = key.partition(".")
-        usual = PROFILES["embedded"].get(section, {})
+        usual = PROFILES[full].get(section, {})
         return leaf in smoke.get(section, {}) and smoke[section][leaf] != usual.get(leaf)
 
     kept = {key: value for key, value in sweep.fixed.items() if not is_size(key)}
     small = replace(
         sweep,
         name=f"{sweep.name}-smoke",
-        profile="smoke",
+        profile=profile,
         fixed=kept,
         seeds=sweep.seeds[:1],
         train={key: _ends(values) for key, values in sweep.train.items()},
