@@ -6,6 +6,7 @@ STAGE1  ?= shipped
 WORKERS ?= 1
 PORT    ?= 5000
 DEVICE  ?= cpu
+JOBS    ?= 2
 
 VENV  := .venv
 BIN   := $(VENV)/bin
@@ -47,10 +48,10 @@ smoke: $(STAMP) ## the same path and files in under 3 minutes, into runs/table2-
 	$(BIN)/multibodies sweep sweeps/table2.toml --smoke --out runs/table2-smoke --stage1 $(STAGE1) --workers $(WORKERS)
 
 test: lint ## lint, types, import contracts and every test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 test-fast: $(STAMP) ## the tests that start no Ray, no server and no training
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "not slow"
 
 lint: $(STAMP) ## ruff, mypy, import contracts
 	$(BIN)/ruff check .

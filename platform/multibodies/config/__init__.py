@@ -102,7 +102,7 @@ class Config(Section):
                 f"evaluation.n asks for {n} hypotheses, stage2.num_hypotheses is {m}; need n <= M"
             )
         _check_head(self.model)
-        known = SPLITS + AMBIGUOUS if self.data.source == "embedded" else FILE_SPLITS
+        known = SPLITS + AMBIGUOUS + FILE_SPLITS
         for split in self.evaluation.splits:
             if split not in known:
                 raise ValueError(
