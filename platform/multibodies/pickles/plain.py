@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from multibodies.pickles import stubs
-from multibodies.pickles.faults import Refused
+from multibodies.apart.frames import Refused
 
 MAX_DEPTH = 32
 MAX_ITEMS = 1_000_000  # a small pickle may repeat one list without end

@@ -6,7 +6,7 @@ import pickle
 from typing import Any, Final, NoReturn
 
 from multibodies.pickles import stubs
-from multibodies.pickles.faults import Refused
+from multibodies.apart.frames import Refused
 
 ALLOWED: Final[dict[tuple[str, str], Any]] = {
     **{

@@ -12,8 +12,8 @@ import numpy.typing as npt
 import pytest
 from cdflib.cdfwrite import CDF
 
-from multibodies.data.sources.cdf import Cdf
-from multibodies.data.sources.h36m_cdf import read_frames
+from multibodies.data.sources import h36m_cdf
+from multibodies.data.sources.h36m_cdf import cdf_reader, read_frames
 from multibodies.errors import UserError
 
 REAL4, REAL8, INT4 = 44, 45, 4
@@ -59,6 +59,11 @@ def write_cdf(
     return path
 
 
+def frames_of(path: Path, name: str, width: int) -> Floats:
+    with cdf_reader() as reader:
+        return read_frames(reader, path, name, width)
+
+
 def sample(frames: int = 7, width: int = 96) -> npt.NDArray[np.float32]:
     values = np.random.default_rng(3).normal(size=(frames, width)) * 1000
     return values.astype(np.float32)
@@ -81,7 +86,7 @@ KINDS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("name", KINDS)
 def test_reads_what_was_written(tmp_path: Path, name: str) -> None:
     path = write_cdf(tmp_path / "a.cdf", sample(), **KINDS[name])
-    found = read_frames(path, "Pose", 96)
+    found = frames_of(path, "Pose", 96)
     assert found.dtype == np.float64 and np.array_equal(found, sample())
     theirs = np.asarray(cdflib.CDF(path).varget("Pose")).reshape(7, 96)
     assert np.array_equal(found, theirs)
@@ -89,25 +94,25 @@ def test_reads_what_was_written(tmp_path: Path, name: str) -> None:
 
 def test_one_frame_is_not_taken_for_the_batch(tmp_path: Path) -> None:
     path = write_cdf(tmp_path / "a.cdf", sample(1))
-    assert read_frames(path, "Pose", 96).shape == (1, 96)
+    assert frames_of(path, "Pose", 96).shape == (1, 96)
 
 
 def test_other_layouts_are_named(tmp_path: Path) -> None:
     missing = write_cdf(tmp_path / "missing.cdf", sample(), name="Angles")
     with pytest.raises(UserError, match=r"missing.cdf: no variable 'Pose'.*'Angles'.*96"):
-        read_frames(missing, "Pose", 96)
+        frames_of(missing, "Pose", 96)
     other = write_cdf(tmp_path / "angles.cdf", sample(width=78))
     with pytest.raises(UserError, match=r"angles.cdf: 'Pose' is \(1, 7, 78\).*frames, 96"):
-        read_frames(other, "Pose", 96)
+        frames_of(other, "Pose", 96)
     whole = write_cdf(tmp_path / "whole.cdf", np.zeros((7, 96), np.int32), kind=INT4)
     with pytest.raises(UserError, match=r"whole.cdf: 'Pose' has type 4"):
-        read_frames(whole, "Pose", 96)
+        frames_of(whole, "Pose", 96)
     with pytest.raises(UserError, match=r"gone.cdf: no such file"):
-        read_frames(tmp_path / "gone.cdf", "Pose", 96)
+        frames_of(tmp_path / "gone.cdf", "Pose", 96)
     for start, words in ((b"<html>", "not a CDF"), (b"\xcd\xf2\x60\x02", "version 2")):
         (tmp_path / "x.cdf").write_bytes(start + bytes(999))
         with pytest.raises(UserError, match=words):
-            read_frames(tmp_path / "x.cdf", "Pose", 96)
+            frames_of(tmp_path / "x.cdf", "Pose", 96)
 
 
 @pytest.mark.parametrize("name", ["as-is", "blocks", "packed-file", "r-variable"])
@@ -126,7 +131,7 @@ def test_damaged_files_are_errors_or_numbers(tmp_path: Path, name: str) -> None:
                 damaged[rng.randrange(8, head)] = rng.choice((0, 1, 0x7F, 0x80, 0xFF))
         path.write_bytes(damaged)
         try:
-            assert read_frames(path, "Pose", 96).shape[1] == 96
+            assert frames_of(path, "Pose", 96).shape[1] == 96
         except UserError as error:
             assert "b.cdf" in str(error)
 
@@ -135,7 +140,7 @@ def test_truncated_values(tmp_path: Path) -> None:
     path = write_cdf(tmp_path / "a.cdf", sample())
     path.write_bytes(path.read_bytes()[:-200])
     with pytest.raises(UserError, match=r"a.cdf: truncated"):
-        read_frames(path, "Pose", 96)
+        frames_of(path, "Pose", 96)
 
 
 def forged(path: Path, at: int, number: int, size: int) -> Path:
@@ -164,10 +169,10 @@ def test_forged_numbers_allocate_nothing_and_end(tmp_path: Path) -> None:
         path.write_bytes(original)
         forged(path, at, number, size)
         if not words:
-            assert np.array_equal(read_frames(path, "Pose", 96), sample())
+            assert np.array_equal(frames_of(path, "Pose", 96), sample())
             continue
         with pytest.raises(UserError, match=words):
-            read_frames(path, "Pose", 96)
+            frames_of(path, "Pose", 96)
 
 
 def test_packed_bomb_is_cut_short(tmp_path: Path) -> None:
@@ -176,4 +181,4 @@ def test_packed_bomb_is_cut_short(tmp_path: Path) -> None:
     cdf = Cdf(path.read_bytes())
     place = cdf.names()["Pose"]
     forged(path, place + 344, 5, 4)
-    assert read_frames(path, "Pose", 96).shape == (5, 96)
+    assert frames_of(path, "Pose", 96).shape == (5, 96)
