@@ -243,12 +243,12 @@ def test_nan_at_a_joint_that_lspet_did_not_place_is_no_fault(tmp_path: Path) -> 
         (
             "lsp",
             np.zeros((14, 3, 2000)),
-            r"double \(14, 3, 2000\), expected numbers \(3, 14, 2000\)",
+            r"\(14, 3, 2000\), expected numbers \(3, 14, 2000\)",
         ),
-        ("lsp", np.zeros((3, 14, 1999)), r"double \(3, 14, 1999\), expected"),
-        ("lsp", np.zeros((3, 13, 2000)), r"double \(3, 13, 2000\), expected"),
-        ("lspet", np.zeros((3, 14, 5)), r"double \(3, 14, 5\), expected numbers \(14, 3, N\)"),
-        ("lspet", np.array([["a"] * 3] * 14, object), r"cell \(14, 3\), expected"),
+        ("lsp", np.zeros((3, 14, 1999)), r"\(3, 14, 1999\), expected"),
+        ("lsp", np.zeros((3, 13, 2000)), r"\(3, 13, 2000\), expected"),
+        ("lspet", np.zeros((3, 14, 5)), r"\(3, 14, 5\), expected numbers \(14, 3, N\)"),
+        ("lspet", np.array([["a"] * 3] * 14, object), r"cells, expected"),
     ],
 )
 def test_a_matrix_of_another_shape_is_refused(
