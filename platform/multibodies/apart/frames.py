@@ -6,12 +6,20 @@ The skeleton of data is JSON: a dict is ``{"d": [[key, value], ...]}``, an array
 from __future__ import annotations
 
 import json
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 LENGTH = 8  # bytes, little-endian
+
+
+class Readable(Protocol):
+    """A pipe; it may give parts of what is asked for."""
+
+    def readinto(self, buffer: memoryview, /) -> int | None:
+        """Return how many bytes of the buffer are filled now; 0 at the end."""
+        ...
 
 
 class Refused(Exception):
@@ -29,7 +37,7 @@ def send(pipe: BinaryIO, message: dict[str, Any], arrays: list[NDArray[Any]]) ->
     pipe.flush()
 
 
-def receive(pipe: BinaryIO, most: int) -> tuple[dict[str, Any], list[NDArray[Any]]]:
+def receive(pipe: Readable, most: int) -> tuple[dict[str, Any], list[NDArray[Any]]]:
     """Return the message and its arrays, each of at most `most` bytes.
 
     Raises ValueError on a torn or a larger answer.
@@ -47,12 +55,12 @@ def receive(pipe: BinaryIO, most: int) -> tuple[dict[str, Any], list[NDArray[Any
     return message, arrays
 
 
-def _fill(pipe: BinaryIO, place: NDArray[np.uint8]) -> memoryview:
+def _fill(pipe: Readable, place: NDArray[np.uint8]) -> memoryview:
     """Read as many bytes as the place has."""
-    view = memoryview(place)
+    view = place.data
     at = 0
     while at < len(view):
-        count = pipe.readinto(view[at:])  # type: ignore[attr-defined]  # raw pipes give parts
+        count = pipe.readinto(view[at:])  # raw pipes give parts
         if not count:
             raise ValueError(f"{at} bytes of {len(view)}")
         at += count

@@ -12,7 +12,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Timer
-from types import TracebackType
 from typing import Any, Self
 
 from multibodies.apart.frames import join, receive
@@ -47,12 +46,7 @@ class Apart:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     def read(self, path: Path, expected: str, **options: Any) -> Any:
@@ -105,7 +99,8 @@ class Apart:
         error = self._child.stderr.read().decode(errors="replace")
         self.stop()
         if -code in (signal.SIGXCPU, signal.SIGKILL):
-            return f"took more than {self.seconds:g} s, or all memory, to be read: too large, or hostile"
+            bound = f"{self.seconds:g} s"
+            return f"took more than {bound}, or all memory, to be read: too large, or hostile"
         if code < 0:
             return f"its reader broke ({signal.Signals(-code).name}): damaged, or hostile"
         last = next(iter(error.strip().splitlines()[-1:]), "no word")

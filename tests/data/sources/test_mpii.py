@@ -16,8 +16,7 @@ from multibodies.core.body import BodyArrays, load_body
 from multibodies.core.joints import J24_NAMES
 from multibodies.data.sources import mpii
 from multibodies.data.sources.importer import Importer, SourceOptions
-from multibodies.data.sources.mpii import MPII16_TO_J24
-from multibodies.data.sources.mpii import read_release
+from multibodies.data.sources.mpii import MPII16_TO_J24, read_release
 from multibodies.data.sources.mpii_h5 import read_h5
 from multibodies.data.sources.record import Fault
 from multibodies.data.sources.registry import open_importer
