@@ -39,14 +39,14 @@ def main(module: str, memory: int, seconds: int, room: int) -> None:
 def bound(memory: int, seconds: int, room: int) -> None:
     """Lower this process's limits."""
     allow(seconds)
-    for kind, value in (
+    for kind, wanted in (
         (resource.RLIMIT_AS, memory),
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_FSIZE, room),
         (resource.RLIMIT_NPROC, 0),
     ):
         hard = resource.getrlimit(kind)[1]
-        value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        value = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
         resource.setrlimit(kind, (value, value))
 
 

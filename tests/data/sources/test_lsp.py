@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
-from flat_checks import all_items, all_records, confident, keypoints, mark_errors
-from multibodies.core.body import BodyArrays, load_body
+from flat_checks import confident, keypoints, mark_errors
+from multibodies.core.body import BodyArrays
 from multibodies.core.joints import J24_NAMES
 from multibodies.data.sources import matlab
 from multibodies.data.sources.importer import Importer, SourceOptions
@@ -20,6 +20,7 @@ from multibodies.data.sources.registry import open_importer
 from multibodies.errors import UserError
 from multibodies.lookalikes.lsp import write_lsp, write_lspet
 from multibodies.lookalikes.marked import Truth
+from read_all import all_items, all_records
 
 # The README of LSP, line by line.
 LSP_NAMES = (
@@ -28,11 +29,6 @@ LSP_NAMES = (
     "Head top",
 )  # fmt: skip
 Tree = tuple[Path, list[Truth]]
-
-
-@pytest.fixture(scope="module")
-def body() -> BodyArrays:
-    return load_body()
 
 
 @pytest.fixture(scope="module")

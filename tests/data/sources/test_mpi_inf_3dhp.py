@@ -23,6 +23,7 @@ from multibodies.errors import UserError
 from multibodies.lookalikes.mpi_inf_3dhp import Shot, write_mpi_inf_3dhp
 from multibodies.lookalikes.mpi_inf_3dhp_files import write_picture, write_video
 from multibodies.lookalikes.people import COLOURS
+from read_all import all_items, all_records
 
 TRAIN, VAL, TEST = "mpii3d-train", "mpii3d-val", "mpii3d-test"
 # The joints that the set and j24 share, and H36M's 17 rows, by their names in j24.
@@ -67,18 +68,11 @@ def listing(root: Path, split: str, **options: Any) -> Listing:
 
 
 def items(root: Path, split: str, **options: Any) -> list[Item]:
-    importer = open_importer("mpii3d", SourceOptions(str(root), **options))
-    return [
-        item
-        for unit in importer.listing(split).units
-        for item in importer.records(split, unit.name, 0, unit.records)
-    ]
+    return all_items(open_importer("mpii3d", SourceOptions(str(root), **options)), split)
 
 
 def records(root: Path, split: str, **options: Any) -> list[Record]:
-    found = items(root, split, **options)
-    assert all(isinstance(item, Record) for item in found), found
-    return [item for item in found if isinstance(item, Record)]
+    return all_records(open_importer("mpii3d", SourceOptions(str(root), **options)), split)
 
 
 def camera_of(record: Record) -> int | None:

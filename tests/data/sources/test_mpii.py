@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from scipy.io import loadmat, savemat
 
-from flat_checks import all_items, all_records, confident, keypoints, mark_errors
-from multibodies.core.body import BodyArrays, load_body
+from flat_checks import confident, keypoints, mark_errors
+from multibodies.core.body import BodyArrays
 from multibodies.core.joints import J24_NAMES
 from multibodies.data.sources import mpii
 from multibodies.data.sources.importer import Importer, SourceOptions
@@ -23,6 +23,7 @@ from multibodies.data.sources.registry import open_importer
 from multibodies.errors import UserError
 from multibodies.lookalikes.marked import Truth
 from multibodies.lookalikes.mpii import FLAGS, RELEASE, struct, write_mpii
+from read_all import all_items, all_records
 
 # MPII's download page: the joint of each id.
 MPII_NAMES = (
@@ -31,11 +32,6 @@ MPII_NAMES = (
     "Right Elbow", "Right Shoulder", "Left Shoulder", "Left Elbow", "Left Wrist",
 )  # fmt: skip
 Tree = tuple[Path, list[Truth]]
-
-
-@pytest.fixture(scope="module")
-def body() -> BodyArrays:
-    return load_body()
 
 
 @pytest.fixture(scope="module")
