@@ -11,8 +11,8 @@ from multibodies.data.sources.importer import require_file
 from multibodies.data.sources.record import Floats
 from multibodies.errors import UserError
 
-MEMORY = 1 << 30  # cdflib and NumPy take 0.2 GB of it; Human3.6M's longest file, 5 MB, little more
-SECONDS = 30.0  # that file takes 0.1
+MEMORY = 1 << 30  # cdflib and NumPy take 0.1 GB; Human3.6M's longest file has 5 MB
+SECONDS = 30.0  # the longest takes 0.1
 ROOM = 64 << 20  # cdflib unpacks a file that is packed as a whole into another one
 
 
