@@ -11,23 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from multibodies.data.photo import load_photo
-from multibodies.data.sources.importer import Importer
-from multibodies.data.sources.record import Item, Record
+from multibodies.data.sources.record import Record
 from multibodies.lookalikes.people import COLOURS
 
 CLEAR = 10  # px to the next mark, whose radius is 4
-
-
-def all_items(importer: Importer, split: str) -> list[Item]:
-    """Return every record and fault of a split, unit after unit."""
-    units = importer.listing(split).units
-    return [item for name, n in units for item in importer.records(split, name, 0, n)]
-
-
-def all_records(importer: Importer, split: str) -> list[Record]:
-    items = all_items(importer, split)
-    assert all(isinstance(item, Record) for item in items)
-    return [item for item in items if isinstance(item, Record)]
 
 
 def keypoints(record: Record) -> npt.NDArray[np.float64]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable, Mapping
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,11 +14,12 @@ from multibodies.core.body import BodyArrays, load_body
 from multibodies.core.body_arrays import EMBEDDED_BODY
 from multibodies.data.sources import threedpw_file
 from multibodies.data.sources.importer import Importer, SourceOptions
-from multibodies.data.sources.record import Fault, Item, Record
+from multibodies.data.sources.record import Fault, Record
 from multibodies.data.sources.registry import open_importer
 from multibodies.data.sources.threedpw import open_source
 from multibodies.lookalikes.threedpw import write_threedpw
 from multibodies.lookalikes.threedpw_truth import Truth
+from read_all import all_items, all_records
 
 SCALES = {"male": 1.04, "female": 0.94}  # of the embedded body: 17 cm apart from head to foot
 FOLDERS = {"3dpw-train": "train", "3dpw-val": "validation", "3dpw-test": "test"}
@@ -48,16 +48,13 @@ class Tree(NamedTuple):
     def pairs(self, split: str) -> list[tuple[Record, Truth]]:
         """Records beside the truths of the frames that are to be kept."""
         kept = [t for t in self.truths if t.split == FOLDERS[split] and t.kept]
-        items = all_items(self.importer, split)
-        records = [item for item in items if isinstance(item, Record)]
-        assert len(records) == len(items) == len(kept) > 0
+        records = all_records(self.importer, split)
+        assert len(records) == len(kept) > 0
         return list(zip(records, kept, strict=True))
 
 
-@lru_cache(maxsize=1)
 def build_tree(folder: Path) -> Tree:
-    """Write the bodies and the look-alike, once for all test files of a run."""
-    folder.mkdir()
+    """Write the bodies and the look-alike."""
     bodies = write_bodies(folder)
     loaded = {gender: load_body(path) for gender, path in bodies.items()}
     root = folder / "3DPW"
@@ -93,12 +90,6 @@ def importer_of(
     (root / "imageFiles").mkdir(exist_ok=True)
     (folder / "seq.pkl").write_bytes(b"seen by nobody")
     return open_source(SourceOptions(str(root), bodies=bodies))
-
-
-def all_items(importer: Importer, split: str) -> list[Item]:
-    """Read every record of a split."""
-    units = importer.listing(split).units
-    return [item for u in units for item in importer.records(split, u.name, 0, u.records)]
 
 
 def faults(importer: Importer) -> list[Fault]:

@@ -1,7 +1,7 @@
 """Other people's pickles, read behind bars: a restricted unpickler in a bounded subprocess.
 
-`reader.read_pickle` is the door. In the child, `unpickler` lets through a fixed list of names, all
-of them `stubs` of ours, `plain` turns those into plain data, and `frames` carries it back.
+`reader.read_pickle` is the door. In the child (`multibodies.apart`), `unpickler` lets through a
+fixed list of names, all of them `stubs` of ours, and `plain` turns those into plain data.
 """
 
 from multibodies.pickles.reader import read_pickle

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from multibodies.apart.frames import Refused
 from multibodies.pickles import stubs
-from multibodies.pickles.faults import Refused
 
 MAX_DEPTH = 32
 MAX_ITEMS = 1_000_000  # a small pickle may repeat one list without end

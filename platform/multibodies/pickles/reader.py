@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import math
-import os
 import re
-import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
-import numpy
-
+from multibodies.apart.reader import Apart
 from multibodies.errors import UserError
-from multibodies.pickles.frames import join, receive
 
 MAX_BYTES = 1 << 30  # SMPL's largest model file has a quarter of it
 MEMORY = 2 << 30  # address space, not pages in use
@@ -27,11 +20,6 @@ BEGINNINGS = (
     (rb"\x1f\x8b|BZh|\xfd7zXZ", "a compressed file, not a pickle; unpack it first"),
     (rb"\x89HDF", "an HDF5 file, not a pickle"),
 )
-CODE = """import sys
-sys.path[:0] = [folder for folder in sys.argv[3:] if folder not in sys.path]
-from multibodies.pickles.child import main
-main(int(sys.argv[1]), int(sys.argv[2]))"""
-ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 def read_pickle(
@@ -55,13 +43,10 @@ def read_pickle(
     path = Path(path)
     try:
         check_file(path, max_bytes)
-        frame = _in_child(path, memory, seconds)
-        message, arrays = receive(frame)
     except ValueError as reason:
         raise UserError(f"{path}: {reason}; expected {expected}") from None
-    if "refused" in message:
-        raise UserError(f"{path}: {message['refused']}; expected {expected}")
-    return join(message["value"], arrays)
+    with Apart("multibodies.pickles.child", ("numpy",), memory, seconds) as child:
+        return child.read(path, expected)
 
 
 def check_file(path: Path, max_bytes: int = MAX_BYTES) -> None:
@@ -79,37 +64,3 @@ def check_file(path: Path, max_bytes: int = MAX_BYTES) -> None:
     for pattern, what in BEGINNINGS:
         if re.match(pattern, start):
             raise ValueError(what)
-
-
-def _in_child(path: Path, memory: int, seconds: float) -> bytes:
-    """Run the child over a file. Raises ValueError saying how it ended if it gave no answer."""
-    # Isolated: neither PYTHONPATH nor the working folder decide what is imported.
-    roots = [str(Path(__file__).parents[2]), str(Path(numpy.__file__).parents[1])]
-    command = [sys.executable, "-I", "-c", CODE]
-    command += [str(memory), str(math.ceil(seconds)), *roots]
-    environment = {**os.environ, **dict.fromkeys(ONE_THREAD, "1")}
-    with path.open("rb") as file:
-        try:
-            done = subprocess.run(
-                command,
-                stdin=file,
-                capture_output=True,
-                env=environment,
-                timeout=seconds,
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
-            raise ValueError(_ended(-signal.SIGXCPU, "", seconds)) from None
-    if done.returncode:
-        raise ValueError(_ended(done.returncode, done.stderr.decode(errors="replace"), seconds))
-    return done.stdout
-
-
-def _ended(code: int, error: str, seconds: float) -> str:
-    """Say how the child ended."""
-    if -code in (signal.SIGXCPU, signal.SIGKILL):
-        return f"took more than {seconds:g} s, or all memory, to be read: too large, or hostile"
-    if code < 0:
-        return f"its reader broke ({signal.Signals(-code).name}): damaged, or hostile"
-    last = next(iter(error.strip().splitlines()[-1:]), "no word")
-    return f"its reader failed ({last})"

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from multibodies.pickles.faults import Refused
+from multibodies.apart.frames import Refused
 
 NUMBERS = re.compile(r"[biufcSU][1-9][0-9]{0,5}")  # kind, size; S and U are fixed-size texts
 OBJECT = re.compile(r"O[48]?")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pickle
 from typing import Any, Final, NoReturn
 
+from multibodies.apart.frames import Refused
 from multibodies.pickles import stubs
-from multibodies.pickles.faults import Refused
 
 ALLOWED: Final[dict[tuple[str, str], Any]] = {
     **{

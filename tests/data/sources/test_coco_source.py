@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from flat_checks import all_items, all_records, confident, keypoints, mark_errors
-from multibodies.core.body import BodyArrays, load_body
+from flat_checks import confident, keypoints, mark_errors
+from multibodies.core.body import BodyArrays
 from multibodies.core.joints import J24_NAMES
 from multibodies.data.coco_file import select_people
 from multibodies.data.photo import load_photo
@@ -21,14 +21,10 @@ from multibodies.data.sources.registry import open_importer
 from multibodies.errors import UserError
 from multibodies.lookalikes.coco import KEYPOINTS, write_coco
 from multibodies.lookalikes.marked import SIZE, Truth
+from read_all import all_items, all_records
 
 REAL = Path(__file__).parents[3] / "../shared/real/coco"
 Tree = tuple[Path, list[Truth]]
-
-
-@pytest.fixture(scope="module")
-def body() -> BodyArrays:
-    return load_body()
 
 
 @pytest.fixture(scope="module")

@@ -10,20 +10,21 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from multibodies.core.body import BodyArrays, load_body
+from multibodies.core.body import BodyArrays
 from multibodies.core.joints import H36M_TO_J17, J24_NAMES, J24_TO_J17
 from multibodies.data.sources.h36m import H36m
 from multibodies.data.sources.h36m_files import Sequence, natural
 from multibodies.data.sources.h36m_joints import H36M17_FROM_32, H36M17_TO_J24, to_h36m17, to_j24
 from multibodies.data.sources.importer import SourceOptions
 from multibodies.data.sources.labels import body_joints
-from multibodies.data.sources.record import Fault, Item, Record
+from multibodies.data.sources.record import Fault, Record
 from multibodies.data.sources.registry import open_importer
 from multibodies.data.sources.video import close_videos, frame_of
 from multibodies.errors import UserError
 from multibodies.lookalikes.h36m import AS_J24, INTRINSICS, PLACES, ROWS, H36mTruth, write_h36m
 from multibodies.lookalikes.h36m_files import write_cdf, write_fits
 from multibodies.lookalikes.people import COLOURS, Floats, project
+from read_all import all_records
 
 FRAMES = 11
 LENGTH_2D, LENGTH_3D = 64, 96
@@ -39,11 +40,6 @@ class Tree:
         action, camera = record.sequence.rsplit(".", 1)
         wanted = (record.subject, action, camera, record.frame)
         return next(t for t in self.truths if (t.subject, t.action, t.camera, t.frame) == wanted)
-
-
-@pytest.fixture(scope="module")
-def body() -> BodyArrays:
-    return load_body()
 
 
 @pytest.fixture(scope="module")
@@ -66,19 +62,8 @@ def importer(root: Path) -> H36m:
     return found
 
 
-def items(root: Path, split: str) -> list[Item]:
-    source = importer(root)
-    return [
-        item
-        for unit in source.listing(split).units
-        for item in source.records(split, unit.name, 0, unit.records)
-    ]
-
-
 def records(root: Path, split: str) -> list[Record]:
-    found = items(root, split)
-    assert all(isinstance(item, Record) for item in found)
-    return [item for item in found if isinstance(item, Record)]
+    return all_records(importer(root), split)
 
 
 def take(root: Path, action: str = "Walking 1", camera: str = "60457274") -> Sequence:

@@ -16,13 +16,11 @@ from multibodies.lookalikes.npz import SPIN_FILES, write_prohmr_npz
 from multibodies.lookalikes.people import COLOURS, Person
 from npz_samples import (
     edited,
-    four_people,
     good,
     read,
     set_to,
     source,
     spin,
-    two_bodies,
 )
 
 # nkolot/SPIN, datasets/preprocess/h36m.py, `global_idx`: where each of H36M's 17 goes in J24.
@@ -30,16 +28,6 @@ GLOBAL_IDX = [14, 3, 4, 5, 2, 1, 0, 16, 12, 17, 18, 9, 10, 11, 8, 7, 6]
 IN_PART = {"lsp": range(14), "lspet": range(14), "mpii": range(16), "mpii3d": GLOBAL_IDX,
            "h36m": GLOBAL_IDX, "coco": [*range(12), *range(19, 24)]}  # fmt: skip
 WITH_PART = [name for name, style in SPIN_FILES.items() if "part" in style.keys]
-
-
-@pytest.fixture(scope="module")
-def bodies(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    return two_bodies(tmp_path_factory.mktemp("bodies"))
-
-
-@pytest.fixture(scope="module")
-def people(bodies: dict[str, str]) -> list[Person]:
-    return four_people(bodies)
 
 
 def colour_at(image: Any, x: float, y: float) -> Any:

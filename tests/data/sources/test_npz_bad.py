@@ -19,24 +19,12 @@ from npz_samples import (
     drop,
     edited,
     faults,
-    four_people,
     good,
     put,
     read,
     set_to,
     spin,
-    two_bodies,
 )
-
-
-@pytest.fixture(scope="module")
-def bodies(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    return two_bodies(tmp_path_factory.mktemp("bodies"))
-
-
-@pytest.fixture(scope="module")
-def people(bodies: dict[str, str]) -> list[Person]:
-    return four_people(bodies)
 
 
 @pytest.mark.parametrize(

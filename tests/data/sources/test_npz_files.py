@@ -17,24 +17,12 @@ from multibodies.lookalikes.npz import SPIN_FILES, write_fits, write_spin_npz
 from multibodies.lookalikes.people import Person
 from npz_samples import (
     edited,
-    four_people,
     good,
     read,
     set_to,
     source,
     spin,
-    two_bodies,
 )
-
-
-@pytest.fixture(scope="module")
-def bodies(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    return two_bodies(tmp_path_factory.mktemp("bodies"))
-
-
-@pytest.fixture(scope="module")
-def people(bodies: dict[str, str]) -> list[Person]:
-    return four_people(bodies)
 
 
 def test_files_lack_what_the_real_ones_lack(

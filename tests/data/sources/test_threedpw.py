@@ -19,7 +19,6 @@ from multibodies.lookalikes.people import COLOURS
 from multibodies.lookalikes.threedpw_truth import SIZE
 from threedpw_samples import (
     Tree,
-    build_tree,
     load_fields,
 )
 
@@ -28,14 +27,9 @@ COCO18_IN_25 = {0: 0, 1: 1, 2: 2, 3: 3, 4: 4, 5: 5, 6: 6, 7: 7, 8: 9, 9: 10, 10:
                 12: 13, 13: 14, 14: 15, 15: 16, 16: 17, 17: 18}  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def tree(tmp_path_factory: pytest.TempPathFactory) -> Tree:
-    return build_tree(tmp_path_factory.getbasetemp() / "tree-3dpw")
-
-
 @pytest.mark.parametrize("split", ["3dpw-train", "3dpw-val", "3dpw-test"])
-def test_records_hold_the_truth_in_the_cameras_frame(tree: Tree, split: str) -> None:
-    for record, truth in tree.pairs(split):
+def test_records_hold_the_truth_in_the_cameras_frame(threedpw: Tree, split: str) -> None:
+    for record, truth in threedpw.pairs(split):
         assert record.joints_3d is not None and record.keypoints is not None
         assert record.h36m17 is not None and record.theta is not None
         np.testing.assert_allclose(record.joints_3d[:, :3], truth.j24, atol=1e-7)
@@ -46,8 +40,8 @@ def test_records_hold_the_truth_in_the_cameras_frame(tree: Tree, split: str) -> 
         assert record.gender == truth.world.gender
 
 
-def test_the_root_is_turned_into_the_camera(tree: Tree) -> None:
-    for record, truth in tree.pairs("3dpw-test"):
+def test_the_root_is_turned_into_the_camera(threedpw: Tree) -> None:
+    for record, truth in threedpw.pairs("3dpw-test"):
         assert record.theta is not None
         world = Rotation.from_rotvec(truth.world.theta[0])
         expected = Rotation.from_matrix(truth.camera[:3, :3]) * world
@@ -56,18 +50,18 @@ def test_the_root_is_turned_into_the_camera(tree: Tree) -> None:
         assert (found.inv() * world).magnitude() > 1  # upside down for a camera, so it matters
 
 
-def test_theta_and_beta_posed_are_the_joints(tree: Tree) -> None:
-    for record, truth in tree.pairs("3dpw-test"):
+def test_theta_and_beta_posed_are_the_joints(threedpw: Tree) -> None:
+    for record, truth in threedpw.pairs("3dpw-test"):
         assert record.theta is not None and record.beta is not None
-        body = tree.loaded[record.gender]
+        body = threedpw.loaded[record.gender]
         posed = body_joints(body, record.theta[None], record.beta[None]).smpl24[0]
         np.testing.assert_allclose(posed - posed[0], truth.smpl24 - truth.smpl24[0], atol=1e-9)
 
 
-def test_moving_the_posed_body_is_posing_the_moved_one(tree: Tree) -> None:
-    sequence = read_sequence(tree.file("test"))
+def test_moving_the_posed_body_is_posing_the_moved_one(threedpw: Tree) -> None:
+    sequence = read_sequence(threedpw.file("test"))
     for actor in sequence.actors:
-        body = tree.loaded[actor.gender]
+        body = threedpw.loaded[actor.gender]
         frames = actor.kept
         cameras = sequence.cameras[frames]
         moved = pose_in_camera(actor, frames, cameras, body).joints.smpl24
@@ -78,22 +72,22 @@ def test_moving_the_posed_body_is_posing_the_moved_one(tree: Tree) -> None:
         np.testing.assert_allclose(moved, expected + cameras[:, None, :3, 3], atol=1e-9)
 
 
-def test_the_truth_is_posed_with_the_body_of_the_gender(tree: Tree) -> None:
+def test_the_truth_is_posed_with_the_body_of_the_gender(threedpw: Tree) -> None:
     neutral = load_body()
-    for record, _ in tree.pairs("3dpw-test"):
+    for record, _ in threedpw.pairs("3dpw-test"):
         assert record.theta is not None and record.beta is not None and record.h36m17 is not None
         other = body_joints(neutral, record.theta[None], record.beta[None]).h36m17[0]
         apart = (record.h36m17 - record.h36m17[0]) - (other - other[0])
         assert np.linalg.norm(apart, axis=1).max() > 0.02
 
 
-def test_keypoints_are_the_middles_of_their_marks_in_the_picture(tree: Tree) -> None:
-    pairs = tree.pairs("3dpw-train")
+def test_keypoints_are_the_middles_of_their_marks_in_the_picture(threedpw: Tree) -> None:
+    pairs = threedpw.pairs("3dpw-train")
     checked = 0
     for record, truth in pairs:
         picture = load_photo(record.picture.path).astype(float)
         assert record.keypoints is not None
-        frame = [t.pixels for t in tree.truths if t.image == truth.image]
+        frame = [t.pixels for t in threedpw.truths if t.image == truth.image]
         others = np.concatenate(frame)
         for k, (x, y, _) in enumerate(record.keypoints):
             alone = (np.hypot(*(others - [x, y]).T) < 20).sum() == 1
@@ -109,9 +103,9 @@ def test_keypoints_are_the_middles_of_their_marks_in_the_picture(tree: Tree) -> 
     assert checked > 5 * len(pairs)
 
 
-def test_poses2d_are_turned_round_and_go_to_openposes_places(tree: Tree) -> None:
+def test_poses2d_are_turned_round_and_go_to_openposes_places(threedpw: Tree) -> None:
     absent = 0
-    for record, truth in tree.pairs("3dpw-test"):
+    for record, truth in threedpw.pairs("3dpw-test"):
         assert record.openpose is not None
         for coco, place in COCO18_IN_25.items():
             np.testing.assert_array_equal(record.openpose[place], truth.points[coco])
@@ -121,8 +115,8 @@ def test_poses2d_are_turned_round_and_go_to_openposes_places(tree: Tree) -> None
     assert absent > 0
 
 
-def test_the_box_is_padded_and_ignores_points_without_confidence(tree: Tree) -> None:
-    for record, truth in tree.pairs("3dpw-test"):
+def test_the_box_is_padded_and_ignores_points_without_confidence(threedpw: Tree) -> None:
+    for record, truth in threedpw.pairs("3dpw-test"):
         seen = [(x, y) for x, y, c in truth.points if c > 0]
         xs, ys = [x for x, _ in seen], [y for _, y in seen]
         side = 1.2 * max(max(xs) - min(xs), max(ys) - min(ys))
@@ -130,15 +124,15 @@ def test_the_box_is_padded_and_ignores_points_without_confidence(tree: Tree) -> 
         np.testing.assert_allclose(record.box, expected, rtol=1e-12)
 
 
-def test_both_spellings_are_read(tree: Tree) -> None:
-    first, second = load_fields(tree.file("test")), load_fields(tree.file("validation"))
+def test_both_spellings_are_read(threedpw: Tree) -> None:
+    first, second = load_fields(threedpw.file("test")), load_fields(threedpw.file("validation"))
     assert {"genders", "poses2d"} <= first.keys() and {"gender", "poses2D"} <= second.keys()
-    genders = [record.gender for record, _ in tree.pairs("3dpw-val")]
+    genders = [record.gender for record, _ in threedpw.pairs("3dpw-val")]
     assert genders == ["female"] * 4 + ["male"] * 4
 
 
-def test_of_300_betas_the_first_ten_are_taken(tree: Tree) -> None:
-    assert [b.shape for b in load_fields(tree.file("test"))["betas"]] == [(10,), (300,)]
-    for record, truth in tree.pairs("3dpw-test"):
+def test_of_300_betas_the_first_ten_are_taken(threedpw: Tree) -> None:
+    assert [b.shape for b in load_fields(threedpw.file("test"))["betas"]] == [(10,), (300,)]
+    for record, truth in threedpw.pairs("3dpw-test"):
         assert record.beta is not None
         np.testing.assert_array_equal(record.beta, truth.world.beta)

@@ -2,36 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 from multibodies.data.sources.record import Record
+from read_all import all_items
 from threedpw_samples import (
     Fields,
     Open,
-    Tree,
-    all_items,
-    build_tree,
     faults,
-    importer_of,
 )
-
-
-@pytest.fixture(scope="module")
-def tree(tmp_path_factory: pytest.TempPathFactory) -> Tree:
-    return build_tree(tmp_path_factory.getbasetemp() / "tree-3dpw")
-
-
-@pytest.fixture
-def fields(tree: Tree) -> Fields:
-    return tree.fields()
-
-
-@pytest.fixture
-def opened(tree: Tree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Open:
-    return lambda fields: importer_of(fields, tmp_path, tree.bodies, monkeypatch)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, 1e300])

@@ -16,33 +16,16 @@ from multibodies.data.sources.importer import SourceOptions
 from multibodies.data.sources.record import Record
 from multibodies.data.sources.threedpw import open_source
 from multibodies.errors import UserError
+from read_all import all_items
 from threedpw_samples import (
     Fields,
     Open,
     Tree,
-    all_items,
-    build_tree,
-    importer_of,
 )
 
 
-@pytest.fixture(scope="module")
-def tree(tmp_path_factory: pytest.TempPathFactory) -> Tree:
-    return build_tree(tmp_path_factory.getbasetemp() / "tree-3dpw")
-
-
-@pytest.fixture
-def fields(tree: Tree) -> Fields:
-    return tree.fields()
-
-
-@pytest.fixture
-def opened(tree: Tree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Open:
-    return lambda fields: importer_of(fields, tmp_path, tree.bodies, monkeypatch)
-
-
-def test_the_look_alikes_pickles_are_python_2s(tree: Tree) -> None:
-    content = tree.file("test").read_bytes()
+def test_the_look_alikes_pickles_are_python_2s(threedpw: Tree) -> None:
+    content = threedpw.file("test").read_bytes()
     with pytest.raises(UnicodeDecodeError):
         pickle.loads(content)
     opcodes = [(op.name, arg) for op, arg, _ in pickletools.genops(content)]
@@ -79,9 +62,9 @@ def test_a_hostile_pickle_is_refused_and_not_run(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("keep", [0, 1, 1000, -1])
-def test_truncated_pickles_are_refused(tmp_path: Path, tree: Tree, keep: int) -> None:
+def test_truncated_pickles_are_refused(tmp_path: Path, threedpw: Tree, keep: int) -> None:
     importer = open_source(
-        SourceOptions(root_with(tmp_path, tree.file("test").read_bytes()[:keep]))
+        SourceOptions(root_with(tmp_path, threedpw.file("test").read_bytes()[:keep]))
     )
     with pytest.raises(UserError, match=r"seq\.pkl: .*expected a 3DPW sequence file"):
         importer.listing("3dpw-test")

@@ -17,45 +17,29 @@ from multibodies.data.sources.threedpw import open_source
 from multibodies.errors import UserError
 from multibodies.lookalikes.threedpw import write_threedpw
 from multibodies.pickles import read_pickle
+from read_all import all_items
 from threedpw_samples import (
     Fields,
     Open,
     Tree,
-    all_items,
-    build_tree,
     importer_of,
     load_fields,
 )
 
 
-@pytest.fixture(scope="module")
-def tree(tmp_path_factory: pytest.TempPathFactory) -> Tree:
-    return build_tree(tmp_path_factory.getbasetemp() / "tree-3dpw")
-
-
-@pytest.fixture
-def fields(tree: Tree) -> Fields:
-    return tree.fields()
-
-
-@pytest.fixture
-def opened(tree: Tree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Open:
-    return lambda fields: importer_of(fields, tmp_path, tree.bodies, monkeypatch)
-
-
-def test_frames_without_camera_or_points_are_counted(tree: Tree) -> None:
-    listing = tree.importer.listing("3dpw-test")
+def test_frames_without_camera_or_points_are_counted(threedpw: Tree) -> None:
+    listing = threedpw.importer.listing("3dpw-test")
     assert listing.skipped == {"campose_invalid": 3, "no_keypoints": 1}
     assert sum(unit.records for unit in listing.units) == 2 * 6 - 3 - 1
 
 
-def test_pictures_are_numbered_by_index_not_by_60_hz_ids(tree: Tree) -> None:
-    fields = load_fields(tree.file("test"))
+def test_pictures_are_numbered_by_index_not_by_60_hz_ids(threedpw: Tree) -> None:
+    fields = load_fields(threedpw.file("test"))
     assert fields["img_frame_ids"].tolist() == [0, 2, 4, 6, 8, 10]
-    records = [record for record, _ in tree.pairs("3dpw-test")]
+    records = [record for record, _ in threedpw.pairs("3dpw-test")]
     assert [r.frame for r in records] == [0, 3, 4, 5, 0, 2, 4, 5]
     last, name = records[3], "downtown_lookalike_00"
-    assert last.picture == (tree.root / f"imageFiles/{name}/image_00005.jpg", None)
+    assert last.picture == (threedpw.root / f"imageFiles/{name}/image_00005.jpg", None)
     assert last.source == f"imageFiles/{name}/image_00005.jpg"
     assert last.image_id == f"3dpw-{name}-p0-00005"
     assert (last.subject, last.sequence) == (f"{name}-p0", name)
@@ -63,20 +47,20 @@ def test_pictures_are_numbered_by_index_not_by_60_hz_ids(tree: Tree) -> None:
 
 
 def test_persons_may_have_fewer_frames_than_the_camera(
-    tree: Tree, fields: Fields, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    threedpw: Tree, fields: Fields, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("poses", "trans", "poses2d", "campose_valid", "jointPositions"):
         fields[name][0] = fields[name][0][:4]
-    importer = importer_of(fields, tmp_path, tree.bodies, monkeypatch)
+    importer = importer_of(fields, tmp_path, threedpw.bodies, monkeypatch)
     frames = [int(item.image_id[-5:]) for item in all_items(importer, "3dpw-test")]
     assert frames == [0, 3, 0, 2, 4, 5]
 
 
-def test_any_part_is_the_same_part_of_the_whole_to_the_bit(tree: Tree) -> None:
+def test_any_part_is_the_same_part_of_the_whole_to_the_bit(threedpw: Tree) -> None:
     unit = "downtown_lookalike_00"
-    whole = list(tree.importer.records("3dpw-test", unit, 0, 8))
+    whole = list(threedpw.importer.records("3dpw-test", unit, 0, 8))
     for start, count in ((0, 3), (3, 2), (5, 3), (8, 0)):
-        part = list(tree.importer.records("3dpw-test", unit, start, count))
+        part = list(threedpw.importer.records("3dpw-test", unit, start, count))
         for found, expected in zip(part, whole[start : start + count], strict=True):
             assert isinstance(found, Record) and isinstance(expected, Record)
             for field in dataclasses.fields(Record):
@@ -85,9 +69,11 @@ def test_any_part_is_the_same_part_of_the_whole_to_the_bit(tree: Tree) -> None:
 
 
 def test_sequences_come_by_name_and_each_file_is_read_once(
-    tree: Tree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    threedpw: Tree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write_threedpw(tmp_path, tree.loaded, splits=("test",), sequences=2, frames=4, pictures=False)
+    write_threedpw(
+        tmp_path, threedpw.loaded, splits=("test",), sequences=2, frames=4, pictures=False
+    )
     (tmp_path / "imageFiles").mkdir()
     (tmp_path / "sequenceFiles/test/._downtown_lookalike_00.pkl").write_bytes(b"a Mac's shadow")
     reads = []
@@ -97,7 +83,7 @@ def test_sequences_come_by_name_and_each_file_is_read_once(
         return read_pickle(path, expected)
 
     monkeypatch.setattr(threedpw_file, "read_pickle", counted)
-    importer = open_importer("3dpw", SourceOptions(str(tmp_path), bodies=tree.bodies))
+    importer = open_importer("3dpw", SourceOptions(str(tmp_path), bodies=threedpw.bodies))
     names = ["downtown_lookalike_00", "downtown_lookalike_01"]
     for _ in range(2):
         assert [unit.name for unit in importer.listing("3dpw-test").units] == names
@@ -108,20 +94,20 @@ def test_sequences_come_by_name_and_each_file_is_read_once(
 
 
 def test_identity_is_the_files_and_the_bodies(
-    tree: Tree, fields: Fields, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    threedpw: Tree, fields: Fields, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    importer = importer_of(fields, tmp_path, tree.bodies, monkeypatch)
+    importer = importer_of(fields, tmp_path, threedpw.bodies, monkeypatch)
     identity = importer.listing("3dpw-test").identity
     assert identity["files"].keys() == {"seq.pkl"}
-    assert identity["bodies"] == {g: body.sha256 for g, body in tree.loaded.items()}
+    assert identity["bodies"] == {g: body.sha256 for g, body in threedpw.loaded.items()}
     (tmp_path / "sequenceFiles/test/seq.pkl").write_bytes(b"other bytes")
     assert importer.listing("3dpw-test").identity["files"] != identity["files"]
 
 
-def test_missing_folders_and_files_are_named(tmp_path: Path, tree: Tree) -> None:
+def test_missing_folders_and_files_are_named(tmp_path: Path, threedpw: Tree) -> None:
     with pytest.raises(UserError, match="nowhere: no such folder; expected 3DPW's folder"):
         open_source(SourceOptions(str(tmp_path / "nowhere")))
-    importer = open_source(SourceOptions(str(tmp_path), bodies=tree.bodies))
+    importer = open_source(SourceOptions(str(tmp_path), bodies=threedpw.bodies))
     with pytest.raises(UserError, match="no split '3dpw-vall'; did you mean '3dpw-val'"):
         importer.listing("3dpw-vall")
     with pytest.raises(UserError, match="sequenceFiles/validation: no such folder"):
@@ -138,23 +124,23 @@ def test_missing_folders_and_files_are_named(tmp_path: Path, tree: Tree) -> None
 
 
 def test_a_missing_body_is_asked_for(
-    tree: Tree, fields: Fields, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    threedpw: Tree, fields: Fields, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    importer = importer_of(fields, tmp_path, {"male": tree.bodies["male"]}, monkeypatch)
+    importer = importer_of(fields, tmp_path, {"male": threedpw.bodies["male"]}, monkeypatch)
     with pytest.raises(UserError, match=r"female one; .*`multibodies body import`.*body\.female="):
         importer.listing("3dpw-test")
     fields["genders"] = ["m", "m"]
     fields["jointPositions"][0] = fields["jointPositions"][1]  # whoever it is, he is in the file
     fields["poses"][0], fields["betas"][0] = fields["poses"][1], fields["betas"][1]
     sub = tmp_path / "men"
-    importer = importer_of(fields, sub, {"male": tree.bodies["male"]}, monkeypatch)
+    importer = importer_of(fields, sub, {"male": threedpw.bodies["male"]}, monkeypatch)
     assert importer.listing("3dpw-test").identity["bodies"].keys() == {"male"}
 
 
 def test_bodies_that_are_not_the_sets_are_told(
-    tree: Tree, fields: Fields, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    threedpw: Tree, fields: Fields, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    swapped = {"male": tree.bodies["female"], "female": tree.bodies["male"]}
+    swapped = {"male": threedpw.bodies["female"], "female": threedpw.bodies["male"]}
     importer = importer_of(fields, tmp_path, swapped, monkeypatch)
     with pytest.raises(UserError, match=r"person 0 differ by \d+ cm .*wrong body or gender\?"):
         importer.listing("3dpw-test")

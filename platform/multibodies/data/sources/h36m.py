@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from multibodies.data.sources.h36m_boxes import JOINTS_SCALE, MASK_SCALE, Masks, box_of_joints
+from multibodies.data.sources.h36m_cdf import cdf_reader
 from multibodies.data.sources.h36m_files import (
     CAMERAS,
     GENDERS,
@@ -60,8 +61,11 @@ class H36m:
         """List a split. Reads all joints, and of masks, fits and videos only whether they exist."""
         _check(split)
         found = find_sequences(self._root, split)
+        with cdf_reader() as reader:
+            frames = [len(read_mocap(s, reader).joints_3d) for s in found.sequences]
         units = tuple(
-            Unit(s.name, -(-len(read_mocap(s).joints_3d) // self._step)) for s in found.sequences
+            Unit(s.name, -(-count // self._step))
+            for s, count in zip(found.sequences, frames, strict=True)
         )
         return Listing(units, found.skipped, self._identity(found.sequences, found.subjects))
 
@@ -69,7 +73,8 @@ class H36m:
         """Give a sequence's records start..start+count-1, one for every `step` frames."""
         _check(split)
         sequence = find_sequence(self._root, split, unit)
-        mocap = read_mocap(sequence)
+        with cdf_reader() as reader:
+            mocap = read_mocap(sequence, reader)
         length = len(mocap.joints_3d)
         fits = read_fits(sequence.fits, length) if sequence.fits.is_file() else None
         with ExitStack() as stack:

@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from multibodies.apart.reader import Apart
 from multibodies.data.sources.h36m_cdf import read_frames
 from multibodies.data.sources.h36m_files import Sequence
 from multibodies.data.sources.record import Floats
@@ -31,14 +32,14 @@ class Mocap(NamedTuple):
     joints_2d: Floats
 
 
-def read_mocap(sequence: Sequence) -> Mocap:
-    """Read both files of a sequence.
+def read_mocap(sequence: Sequence, reader: Apart) -> Mocap:
+    """Read both files of a sequence with `cdf_reader`'s child.
 
     Pixels are taken as the files give them, as SPIN does. Raises UserError on damaged files or
     ones of another layout, on files of different lengths, and on metres instead of millimetres.
     """
-    points = read_frames(sequence.joints_3d, "Pose", 96).reshape(-1, 32, 3)
-    pixels = read_frames(sequence.joints_2d, "Pose", 64).reshape(-1, 32, 2)
+    points = read_frames(reader, sequence.joints_3d, "Pose", 96).reshape(-1, 32, 3)
+    pixels = read_frames(reader, sequence.joints_2d, "Pose", 64).reshape(-1, 32, 2)
     if len(points) != len(pixels):
         raise UserError(
             f"{sequence.joints_2d}: {len(pixels)} frames, but {len(points)} in "

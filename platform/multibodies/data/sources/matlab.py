@@ -1,89 +1,52 @@
-"""A matrix out of a MATLAB 5 file (.mat): its shape is checked before its numbers are read."""
+"""Variables out of a MATLAB 5 file (.mat): numbers, and cells of numbers."""
 
 from __future__ import annotations
 
-import struct
-import warnings
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
-import scipy.io
-from scipy.io.matlab import MatReadError
+import numpy.typing as npt
 
+from multibodies.apart.reader import Apart
 from multibodies.data.sources.importer import require_file
 from multibodies.data.sources.record import Floats
 from multibodies.errors import UserError
 
-COMPRESSED = 15  # miCOMPRESSED in the tag of a variable
-HEADER = 128
-LARGEST = 2**28  # bytes; the largest matrix of labels (LSPet's) has 3.4 MB
-NUMBERS = ("double", "single", "int8", "uint8", "int16", "uint16", "int32", "uint32")
-# What SciPy raises on files that are damaged, cut short or no .mat at all.
-DAMAGED = (
-    ValueError, TypeError, KeyError, IndexError, OSError, EOFError, AttributeError, OverflowError,
-    MemoryError, NotImplementedError, MatReadError, struct.error, zlib.error,
-)  # fmt: skip
+Array = npt.NDArray[Any]
+MEMORY = 2 << 30  # MPI-INF-3DHP's longest sequence has 0.2 GB of labels, SciPy takes 0.13 GB
+SECONDS = 120.0  # those labels take 1.5
+LIBRARIES = ("numpy", "scipy")
+
+
+def read_variables(path: Path, names: Sequence[str], expected: str) -> dict[str, Array | list[Any]]:
+    """Return the variables of those names: an array, or a list of a cell array's by columns.
+
+    SciPy reads in a child: flipped bytes crash it. Raises UserError naming the file where it is
+    missing, no MATLAB 5 file, which `expected` is, or damaged, too large, lacks a variable, or has
+    one that is neither real numbers nor cells of them.
+    """
+    require_file(path, expected)
+    with Apart("multibodies.data.sources.mat_child", LIBRARIES, MEMORY, SECONDS) as child:
+        found: dict[str, Array | list[Any]] = child.read(path, expected, names=list(names))
+    return found
 
 
 def read_matrix(path: Path, name: str, shape: Sequence[int | None], what: str) -> Floats:
     """Return variable `name` as float64; None in `shape` is any length.
 
-    Raises UserError naming the file and the variable, and saying `what` was expected.
+    Raises UserError as `read_variables`, and where the variable has another shape.
     """
-    require_file(path, what)
-    _check_inflated(path, what)
-    found = {entry[0]: entry[1:] for entry in _scipy("whosmat", path, what)}
-    if name not in found:
-        names = ", ".join(sorted(found)) or "none"
-        raise UserError(f"{path}: no variable '{name}', found {names}; expected {what}")
-    actual, kind = found[name]
-    fits = len(actual) == len(shape) and all(
-        b in (None, a) for a, b in zip(actual, shape, strict=True)
+    value = read_variables(path, [name], what)[name]
+    wanted = str(tuple("N" if n is None else n for n in shape)).replace("'", "")
+    if isinstance(value, list):
+        raise UserError(f"{path}: variable '{name}' is cells, expected numbers {wanted}: {what}")
+    fits = value.ndim == len(shape) and all(
+        b in (None, a) for a, b in zip(value.shape, shape, strict=True)
     )
-    if not fits or kind not in NUMBERS:
-        wanted = str(tuple("N" if n is None else n for n in shape)).replace("'", "")
+    if not fits:
         raise UserError(
-            f"{path}: variable '{name}' is {kind} {actual}, expected numbers {wanted}: {what}"
+            f"{path}: variable '{name}' is {value.shape}, expected numbers {wanted}: {what}"
         )
-    return np.asarray(_scipy("loadmat", path, what, variable_names=[name])[name], np.float64)
-
-
-def _scipy(function: str, path: Path, what: str, **options: Any) -> Any:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return getattr(scipy.io, function)(path, **options)
-    except DAMAGED as error:
-        raise UserError(
-            f"{path}: damaged, or no MATLAB 5 file ({error}); expected {what}"
-        ) from None
-
-
-def _check_inflated(path: Path, what: str) -> None:
-    """Raise UserError when a small file's variables would inflate to over LARGEST bytes."""
-    left = LARGEST
-    with path.open("rb") as file:
-        order = ">" if file.read(HEADER)[-2:] == b"MI" else "<"
-        while left >= 0 and len(tag := file.read(8)) == 8:
-            kind, size = struct.unpack(f"{order}II", tag)
-            end = file.tell() + size
-            left -= _inflated(file, size, left) if kind == COMPRESSED else size
-            file.seek(end)
-    if left < 0:
-        raise UserError(f"{path}: holds over {LARGEST >> 20} MiB; expected {what}")
-
-
-def _inflated(file: BinaryIO, size: int, limit: int) -> int:
-    """Return how many bytes the next `size` bytes inflate to, or a little over `limit`."""
-    stream, total = zlib.decompressobj(), 0
-    data = file.read(min(size, LARGEST))
-    try:
-        while data and total <= limit and not stream.eof:
-            total += len(stream.decompress(data, 1 << 20))
-            data = stream.unconsumed_tail
-    except zlib.error:
-        return total  # SciPy says what is wrong with it
-    return total
+    return np.asarray(value, np.float64)

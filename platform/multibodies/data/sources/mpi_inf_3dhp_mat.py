@@ -9,12 +9,11 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from multibodies.data.sources.matlab5 import Array, read_variables
+from multibodies.data.sources.matlab import Array, read_variables
 from multibodies.errors import UserError
 
 WIDTHS = {"annot2": 56, "annot3": 84}  # 28 joints, x y and x y z in one row
 NUMBERS = ("frames", "cameras")
-MAX_BYTES = 256 * 2**20  # of a variable; the longest sequence's annot3 has 121 MB
 
 
 class Annotations(NamedTuple):
@@ -31,7 +30,7 @@ def read_annotations(path: Path) -> Annotations:
     Raises UserError naming the file and the field that is missing, damaged or of another shape.
     """
     expected = "a training sequence's annot.mat"
-    content = read_variables(path, (*WIDTHS, *NUMBERS), MAX_BYTES, expected)
+    content = read_variables(path, (*WIDTHS, *NUMBERS), expected)
     frames, cameras = (_whole_numbers(content[name], name, path) for name in NUMBERS)
     if len(set(cameras.tolist())) != len(cameras):
         raise UserError(f"{path}: 'cameras' names a camera twice: {cameras.tolist()}")

@@ -12,12 +12,12 @@ from collections import Counter
 from collections.abc import Mapping
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from multibodies.data.sources.apart import Arrays, read_apart
+from multibodies.apart.reader import Apart
 from multibodies.data.sources.flat import MATLAB_CENTRE, fault_of, size_fault, to_j24
 from multibodies.data.sources.importer import (
     Importer,
@@ -25,8 +25,8 @@ from multibodies.data.sources.importer import (
     require_file,
     require_folder,
 )
+from multibodies.data.sources.matlab import LIBRARIES
 from multibodies.data.sources.mpii_h5 import read_h5
-from multibodies.data.sources.mpii_mat import LEFT_OUT
 from multibodies.data.sources.record import Box, Fault, Floats, Item, Picture, Record
 from multibodies.data.sources.single import Labelled, SingleFile, stamp
 from multibodies.errors import UserError
@@ -44,6 +44,8 @@ SIDE = 200.0  # px of a person of scale 1
 # The location is above a body's middle and its scale is tight, which cuts feet. These two are the
 # hourglass networks'. SPIN's files have neither, but SPIN also trains on joints outside the crop.
 LOWER, WIDER = 15.0, 1.25
+MEMORY = 6 << 30  # the release needs 1.3 GB
+SECONDS = 600.0  # the release takes 20
 
 
 class People(NamedTuple):
@@ -96,8 +98,7 @@ def _people(path: str, *_: int) -> People:
     placed = ~(scales <= 0) & ~(centres < 0).any(axis=1)  # NaN stays: it becomes a fault
     whole = ~(parts <= 0).any(axis=(1, 2))
     keep = placed & whole
-    earlier = table["skipped"].tolist() if "skipped" in table else []
-    skipped = Counter(dict(zip(LEFT_OUT, earlier, strict=False)))
+    skipped = Counter(table.get("skipped", {}))
     skipped.update(no_location=int((~placed).sum()), few_joints=int((placed & ~whole).sum()))
     rules: dict[str, str | int] = {"layout": Path(path).suffix[1:], "joints": 16}
     if "alone" in table:
@@ -138,8 +139,10 @@ def _item(people: People, images: Path, index: int) -> Item:
     )
 
 
-def _release(path: Path) -> Arrays:
-    return read_apart("multibodies.data.sources.mpii_mat", path, WHAT)
+def read_release(path: Path) -> dict[str, Any]:
+    """Return `mpii_mat`'s arrays. SciPy recurses in C, and leaves gigabytes of small objects."""
+    with Apart("multibodies.data.sources.mpii_mat", LIBRARIES, MEMORY, SECONDS) as child:
+        return dict(child.read(path, WHAT))
 
 
-READERS = {".h5": read_h5, ".mat": _release}
+READERS = {".h5": read_h5, ".mat": read_release}

@@ -12,7 +12,6 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from multibodies.data.sources.apart import Arrays
 from multibodies.errors import UserError
 
 WHAT = "MPII's train.h5: center (N, 2), imgname (N), part (N, 16, 2), scale (N)"
@@ -21,7 +20,7 @@ LARGEST = 10**6  # persons; the released file has 22,246
 LONGEST = 256  # letters of a picture's name
 
 
-def read_h5(path: Path) -> Arrays:
+def read_h5(path: Path) -> dict[str, npt.NDArray[Any]]:
     """Return names [N], parts [N, 16, 2] (0, 0 where absent), centres [N, 2], scales [N].
 
     Shapes are checked before anything is read. Raises UserError naming the dataset.

@@ -1,40 +1,35 @@
 """MPII's own release, `mpii_human_pose_v1_u12_1.mat`: annotated persons of training pictures.
 
-Legend: N person, K = 16 joints in MPII's order. MATLAB's pixels, as they are in the file. Runs as
-a process of its own (`apart`). Arrays of one element are squeezed to what is in them, and a field
+Legend: N person, K = 16 joints in MPII's order. MATLAB's pixels, as they are in the file. Runs in
+a child (`multibodies.apart`). Arrays of one element are squeezed to what is in them, and a field
 that one person lacks is empty, so nothing here counts dimensions.
 """
 
 from __future__ import annotations
 
-import warnings
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.io import loadmat
 
-from multibodies.data.sources.apart import Arrays, answer
-from multibodies.data.sources.matlab import DAMAGED
-from multibodies.errors import UserError
+from multibodies.apart.frames import Refused, split
+from multibodies.data.sources.mat_child import load
 
-WHAT = "MPII's mpii_human_pose_v1_u12_1.mat"
-LEFT_OUT = ("test_picture", "no_joints", "no_location")
 Floats = npt.NDArray[np.float64]
 
 
-def read_release(path: Path) -> Arrays:
+def read(path: Path) -> tuple[Any, list[npt.NDArray[Any]]]:
     """Return names [N], parts [N, 16, 2] (0, 0 where absent), centres [N, 2], scales [N], whether a
-    person is listed as standing apart [N], and counts of those left out, in LEFT_OUT's order.
+    person is listed as standing apart [N], and how many were left out by which rule.
 
-    Raises UserError naming the field that is missing or not as MPII has it.
+    Raises Refused naming the field that is missing or not as MPII has it.
     """
     release = _open(path)
-    pictures, train = _pictures(release, path)
+    pictures, train = _pictures(release)
     rows: list[tuple[Any, ...]] = []
-    skipped: Counter[str] = Counter()
+    skipped = Counter(test_picture=0, no_joints=0, no_location=0)
     for index, picture in enumerate(pictures):
         people = structs(picture, "annorect")
         if not train[index]:
@@ -42,13 +37,13 @@ def read_release(path: Path) -> Arrays:
             continue
         alone = _alone(release, index)
         for place, person in enumerate(people):
-            where = f"{path}: RELEASE.annolist({index + 1}).annorect({place + 1})"
+            where = f"RELEASE.annolist({index + 1}).annorect({place + 1})"
             found = _person(person, where)
             if isinstance(found, str):
                 skipped[found] += 1
             else:
-                rows.append((_name(picture, path, index), *found, place + 1 in alone))
-    return _table(rows) | {"skipped": np.array([skipped[rule] for rule in LEFT_OUT], np.int64)}
+                rows.append((_name(picture, index), *found, place + 1 in alone))
+    return split({**_table(rows), "skipped": dict(skipped)})
 
 
 def _table(rows: list[tuple[Any, ...]]) -> dict[str, npt.NDArray[Any]]:
@@ -82,29 +77,21 @@ def number(owner: Any, field: str) -> float | None:
 
 
 def _open(path: Path) -> Any:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            content = loadmat(path, squeeze_me=True, variable_names=["RELEASE"])
-    except DAMAGED as error:
-        raise UserError(
-            f"{path}: damaged, or no MATLAB 5 file ({error}); expected {WHAT}"
-        ) from None
-    release = elements(content.get("RELEASE"))
+    release = elements(load(path, ["RELEASE"], squeeze_me=True).get("RELEASE"))
     if len(release) != 1:
-        raise UserError(f"{path}: no struct 'RELEASE'; expected {WHAT}")
+        raise Refused("no struct 'RELEASE'")
     return release[0]
 
 
-def _pictures(release: Any, path: Path) -> tuple[list[Any], Floats]:
+def _pictures(release: Any) -> tuple[list[Any], Floats]:
     """Return the pictures' structs, and for each whether it is of the training set."""
     pictures = structs(release, "annolist")
     names = release.dtype.names
     train = np.ravel(release["img_train"]) if "img_train" in names else np.empty(0)
     if not pictures or train.shape != (len(pictures),) or train.dtype.kind not in "buif":
-        raise UserError(
-            f"{path}: RELEASE has {len(pictures)} in 'annolist' and {train.size} in 'img_train'; "
-            f"expected as many: {WHAT}"
+        raise Refused(
+            f"RELEASE has {len(pictures)} in 'annolist' and {train.size} in 'img_train', expected "
+            "as many"
         )
     return pictures, train.astype(np.float64)
 
@@ -115,11 +102,11 @@ def _alone(release: Any, index: int) -> set[int]:
     return {int(k) for k in np.ravel(cells[index])} if index < len(cells) else set()
 
 
-def _name(picture: Any, path: Path, index: int) -> str:
+def _name(picture: Any, index: int) -> str:
     for image in structs(picture, "image"):
         if "name" in image.dtype.names and isinstance(image["name"], str):
             return str(image["name"])
-    raise UserError(f"{path}: RELEASE.annolist({index + 1}).image has no 'name'; expected {WHAT}")
+    raise Refused(f"RELEASE.annolist({index + 1}).image has no 'name'")
 
 
 def _person(person: Any, where: str) -> tuple[Floats, list[float], float] | str:
@@ -140,12 +127,8 @@ def _parts(points: list[Any], where: str) -> Floats:
     for point in points:
         key, x, y = (number(point, field) for field in ("id", "x", "y"))
         if key is None or x is None or y is None:
-            raise UserError(f"{where}: lacks id, x or y; expected {WHAT}")
+            raise Refused(f"{where}: lacks id, x or y")
         if key not in range(16):
-            raise UserError(f"{where}: id {key:g}, expected 0 to 15")
+            raise Refused(f"{where}: id {key:g}, expected 0 to 15")
         parts[int(key)] = x, y
     return parts
-
-
-if __name__ == "__main__":
-    answer(read_release)
