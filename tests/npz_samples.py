@@ -10,7 +10,7 @@ import numpy as np
 
 from multibodies.core.body_arrays import EMBEDDED_BODY, load_body
 from multibodies.data.sources.importer import SourceOptions
-from multibodies.data.sources.npz import NpzImporter, open_source
+from multibodies.data.sources.npz.importer import NpzImporter, open_source
 from multibodies.data.sources.record import Fault, Item, Record
 from multibodies.lookalikes.npz import Truth, write_spin_npz
 from multibodies.lookalikes.people import Person, sample_person

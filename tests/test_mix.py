@@ -25,6 +25,8 @@ from multibodies.mixing import RowStream, held_batches, positions, streamed_batc
 from multibodies.training import Batch, Batches
 from training_samples import largest_difference, save_stage1, tiny_config
 
+pytestmark = pytest.mark.slow
+
 SPIN = {"augment.flip": 0.5, "augment.rotation_deg": 30, "augment.scale": 0.25}
 SPIN["augment.noise"] = 0.4
 

@@ -12,11 +12,11 @@ import pytest
 
 from multibodies.core.body import BodyArrays, load_body
 from multibodies.core.body_arrays import EMBEDDED_BODY
-from multibodies.data.sources import threedpw_file
 from multibodies.data.sources.importer import Importer, SourceOptions
 from multibodies.data.sources.record import Fault, Record
 from multibodies.data.sources.registry import open_importer
-from multibodies.data.sources.threedpw import open_source
+from multibodies.data.sources.threedpw import file as threedpw_file
+from multibodies.data.sources.threedpw.importer import open_source
 from multibodies.lookalikes.threedpw import write_threedpw
 from multibodies.lookalikes.threedpw_truth import Truth
 from read_all import all_items, all_records

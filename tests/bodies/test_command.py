@@ -22,6 +22,8 @@ from multibodies.data.plan import make_plan
 from multibodies.errors import UserError
 from multibodies.lookalikes.smpl import write_smpl
 
+pytestmark = pytest.mark.slow
+
 Capture = pytest.CaptureFixture[str]
 
 

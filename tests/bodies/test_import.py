@@ -27,6 +27,8 @@ from multibodies.lookalikes.smpl import (
     write_smpl,
 )
 
+pytestmark = pytest.mark.slow
+
 ARRAYS = ("v_template", "shapedirs", "posedirs", "J_regressor", "weights")
 
 

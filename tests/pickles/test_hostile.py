@@ -18,6 +18,8 @@ from multibodies.lookalikes.python2 import named, write_python2
 from multibodies.pickles import read_pickle
 from pickle_road import refusal
 
+pytestmark = pytest.mark.slow
+
 WHOLE = pickle.dumps({"poses": np.arange(1000.0)}, 2)
 MIB = 1 << 20
 

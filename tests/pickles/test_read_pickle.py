@@ -14,6 +14,8 @@ from multibodies.lookalikes.python2 import named, write_python2
 from multibodies.pickles import read_pickle
 from pickle_road import through
 
+pytestmark = pytest.mark.slow
+
 RNG = np.random.default_rng(0)
 DATA: dict[str, Any] = {
     "poses": [RNG.normal(size=(5, 72)), RNG.normal(size=(5, 72))],

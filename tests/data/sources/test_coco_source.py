@@ -12,9 +12,9 @@ import pytest
 from flat_checks import confident, keypoints, mark_errors
 from multibodies.core.body import BodyArrays
 from multibodies.core.joints import J24_NAMES
-from multibodies.data.coco_file import select_people
 from multibodies.data.photo import load_photo
 from multibodies.data.sources import coco
+from multibodies.data.sources.coco_file import select_people
 from multibodies.data.sources.importer import Importer, SourceOptions
 from multibodies.data.sources.record import Box, Fault, Record
 from multibodies.data.sources.registry import open_importer

@@ -12,19 +12,21 @@ import pytest
 
 from multibodies.core.body import BodyArrays
 from multibodies.core.joints import H36M_TO_J17, J24_NAMES, J24_TO_J17
-from multibodies.data.sources.h36m import H36m
-from multibodies.data.sources.h36m_files import Sequence, natural
-from multibodies.data.sources.h36m_joints import H36M17_FROM_32, H36M17_TO_J24, to_h36m17, to_j24
+from multibodies.data.sources.h36m.files import Sequence, natural
+from multibodies.data.sources.h36m.importer import H36m
+from multibodies.data.sources.h36m.joints import H36M17_FROM_32, H36M17_TO_J24, to_h36m17, to_j24
 from multibodies.data.sources.importer import SourceOptions
 from multibodies.data.sources.labels import body_joints
 from multibodies.data.sources.record import Fault, Record
 from multibodies.data.sources.registry import open_importer
-from multibodies.data.sources.video import close_videos, frame_of
+from multibodies.data.sources.video.reader import close_videos, frame_of
 from multibodies.errors import UserError
 from multibodies.lookalikes.h36m import AS_J24, INTRINSICS, PLACES, ROWS, H36mTruth, write_h36m
 from multibodies.lookalikes.h36m_files import write_cdf, write_fits
 from multibodies.lookalikes.people import COLOURS, Floats, project
 from read_all import all_records
+
+pytestmark = pytest.mark.slow
 
 FRAMES = 11
 LENGTH_2D, LENGTH_3D = 64, 96

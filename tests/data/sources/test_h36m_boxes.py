@@ -8,8 +8,8 @@ import h5py
 import numpy as np
 import pytest
 
-from multibodies.data.sources import h36m_boxes
-from multibodies.data.sources.h36m_boxes import Masks, box_of_joints, box_of_mask
+from multibodies.data.sources.h36m import boxes as h36m_boxes
+from multibodies.data.sources.h36m.boxes import Masks, box_of_joints, box_of_mask
 from multibodies.errors import UserError
 from multibodies.lookalikes.h36m_files import Rectangle, write_masks
 

@@ -11,10 +11,12 @@ import numpy.typing as npt
 import pytest
 from cdflib.cdfwrite import CDF
 
-from multibodies.data.sources import h36m_cdf
-from multibodies.data.sources.h36m_cdf import cdf_reader, read_frames
+from multibodies.data.sources.h36m import cdf as h36m_cdf
+from multibodies.data.sources.h36m.cdf import cdf_reader, read_frames
 from multibodies.data.sources.record import Floats
 from multibodies.errors import UserError
+
+pytestmark = pytest.mark.slow
 
 REAL4, REAL8, INT4 = 44, 45, 4
 

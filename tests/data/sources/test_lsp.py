@@ -22,6 +22,8 @@ from multibodies.lookalikes.lsp import write_lsp, write_lspet
 from multibodies.lookalikes.marked import Truth
 from read_all import all_items, all_records
 
+pytestmark = pytest.mark.slow
+
 # The README of LSP, line by line.
 LSP_NAMES = (
     "Right ankle", "Right knee", "Right hip", "Left hip", "Left knee", "Left ankle", "Right wrist",

@@ -15,6 +15,8 @@ from multibodies.data.sources import matlab
 from multibodies.data.sources.matlab import Array, read_variables
 from multibodies.errors import UserError
 
+pytestmark = pytest.mark.slow
+
 
 def save(path: Path, compress: bool, **variables: Any) -> Path:
     from scipy.io import savemat

@@ -18,12 +18,14 @@ from multibodies.data.photo import load_photo
 from multibodies.data.sources.importer import Listing, SourceOptions
 from multibodies.data.sources.record import Fault, Item, Record
 from multibodies.data.sources.registry import open_importer
-from multibodies.data.sources.video import close_videos, frame_of
+from multibodies.data.sources.video.reader import close_videos, frame_of
 from multibodies.errors import UserError
 from multibodies.lookalikes.mpi_inf_3dhp import Shot, write_mpi_inf_3dhp
 from multibodies.lookalikes.mpi_inf_3dhp_files import write_picture, write_video
 from multibodies.lookalikes.people import COLOURS
 from read_all import all_items, all_records
+
+pytestmark = pytest.mark.slow
 
 TRAIN, VAL, TEST = "mpii3d-train", "mpii3d-val", "mpii3d-test"
 # The joints that the set and j24 share, and H36M's 17 rows, by their names in j24.

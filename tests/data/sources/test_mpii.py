@@ -14,16 +14,18 @@ from scipy.io import loadmat, savemat
 from flat_checks import confident, keypoints, mark_errors
 from multibodies.core.body import BodyArrays
 from multibodies.core.joints import J24_NAMES
-from multibodies.data.sources import mpii
 from multibodies.data.sources.importer import Importer, SourceOptions
-from multibodies.data.sources.mpii import MPII16_TO_J24, read_release
-from multibodies.data.sources.mpii_h5 import read_h5
+from multibodies.data.sources.mpii import importer as mpii
+from multibodies.data.sources.mpii.h5 import read_h5
+from multibodies.data.sources.mpii.importer import MPII16_TO_J24, read_release
 from multibodies.data.sources.record import Fault
 from multibodies.data.sources.registry import open_importer
 from multibodies.errors import UserError
 from multibodies.lookalikes.marked import Truth
 from multibodies.lookalikes.mpii import FLAGS, RELEASE, struct, write_mpii
 from read_all import all_items, all_records
+
+pytestmark = pytest.mark.slow
 
 # MPII's download page: the joint of each id.
 MPII_NAMES = (

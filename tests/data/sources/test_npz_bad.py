@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from multibodies.data.sources.npz_names import picture_name
+from multibodies.data.sources.npz.names import picture_name
 from multibodies.data.sources.record import Fault, Record
 from multibodies.errors import UserError
 from multibodies.lookalikes.npz import write_prohmr_npz

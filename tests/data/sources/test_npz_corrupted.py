@@ -11,13 +11,15 @@ from hypothesis import strategies as st
 
 from multibodies.core.body_arrays import load_body
 from multibodies.data.sources.importer import SourceOptions
-from multibodies.data.sources.npz import open_source
-from multibodies.data.sources.npz_table import Table
+from multibodies.data.sources.npz.importer import open_source
+from multibodies.data.sources.npz.table import Table
 from multibodies.data.sources.record import Fault, Record
 from multibodies.errors import UserError
 from multibodies.lookalikes.npz import write_spin_npz
 from multibodies.lookalikes.people import sample_person
 from zip_samples import MIB, SAVERS, at_most
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

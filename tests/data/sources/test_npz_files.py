@@ -24,6 +24,8 @@ from npz_samples import (
     spin,
 )
 
+pytestmark = pytest.mark.slow
+
 
 def test_files_lack_what_the_real_ones_lack(
     tmp_path: Path, people: list[Person], bodies: dict[str, str]

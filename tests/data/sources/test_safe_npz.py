@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from multibodies.data.sources.safe_npz import NUMBERS, open_npz
+from multibodies.data.sources.npz.safe_npz import NUMBERS, open_npz
 from multibodies.errors import UserError
 from zip_samples import MIB, SAVERS, at_most, save
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from multibodies.data.sources.safe_npz import open_npy, open_npz
+from multibodies.data.sources.npz.safe_npz import open_npy, open_npz
 from multibodies.errors import UserError
 from zip_samples import MIB, SAVERS, at_most, claim_size, header, save, zipped
 

@@ -13,8 +13,8 @@ from scipy.spatial.transform import Rotation
 from multibodies.core.body import load_body
 from multibodies.data.photo import load_photo
 from multibodies.data.sources.labels import body_joints
-from multibodies.data.sources.threedpw_file import read_sequence
-from multibodies.data.sources.threedpw_records import pose_in_camera
+from multibodies.data.sources.threedpw.file import read_sequence
+from multibodies.data.sources.threedpw.records import pose_in_camera
 from multibodies.lookalikes.people import COLOURS
 from multibodies.lookalikes.threedpw_truth import SIZE
 from threedpw_samples import (

@@ -13,6 +13,8 @@ from threedpw_samples import (
     faults,
 )
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, 1e300])
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import pytest
 
 from multibodies.data.sources.importer import SourceOptions
 from multibodies.data.sources.record import Record
-from multibodies.data.sources.threedpw import open_source
+from multibodies.data.sources.threedpw.importer import open_source
 from multibodies.errors import UserError
 from read_all import all_items
 from threedpw_samples import (

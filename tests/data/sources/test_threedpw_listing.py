@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from multibodies.data.sources import threedpw_file
 from multibodies.data.sources.importer import SourceOptions
 from multibodies.data.sources.record import Record
 from multibodies.data.sources.registry import open_importer
-from multibodies.data.sources.threedpw import open_source
+from multibodies.data.sources.threedpw import file as threedpw_file
+from multibodies.data.sources.threedpw.importer import open_source
 from multibodies.errors import UserError
 from multibodies.lookalikes.threedpw import write_threedpw
 from multibodies.pickles import read_pickle
@@ -25,6 +25,8 @@ from threedpw_samples import (
     importer_of,
     load_fields,
 )
+
+pytestmark = pytest.mark.slow
 
 
 def test_frames_without_camera_or_points_are_counted(threedpw: Tree) -> None:

@@ -12,9 +12,10 @@ import numpy.typing as npt
 import pytest
 from av.video.stream import VideoStream
 
-from multibodies.data.sources import video, video_stream
-from multibodies.data.sources.video import close_videos, frame_of
-from multibodies.data.sources.video_times import read_times
+from multibodies.data.sources.video import reader as video
+from multibodies.data.sources.video import stream as video_stream
+from multibodies.data.sources.video.reader import close_videos, frame_of
+from multibodies.data.sources.video.times import read_times
 from multibodies.errors import UserError
 
 COUNT = 120

@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from multibodies.core.joints import COCO17_TO_J24
-from multibodies.data.coco_file import Person, Selection, find_annotations, select_people
 from multibodies.data.crops import BOX_SCALE
+from multibodies.data.sources.coco_file import Person, Selection, find_annotations, select_people
 from multibodies.data.sources.flat import INDEX_CENTRE, fault_of, to_j24
 from multibodies.data.sources.importer import (
     Importer,

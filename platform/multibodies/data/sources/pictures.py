@@ -11,7 +11,7 @@ import simplejpeg
 
 from multibodies.data.photo import MAX_PIXELS, load_photo
 from multibodies.data.sources.record import Picture
-from multibodies.data.sources.video import frame_of
+from multibodies.data.sources.video.reader import frame_of
 from multibodies.errors import UserError
 
 Image = npt.NDArray[np.uint8]

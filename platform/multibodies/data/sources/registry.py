@@ -10,13 +10,13 @@ from multibodies.errors import UserError, nearest
 
 # name of the set -> module of its original layout, which has `open_source(options) -> Importer`.
 SETS = {
-    "h36m": "h36m",
-    "mpii3d": "mpi_inf_3dhp",
-    "3dpw": "threedpw",
+    "h36m": "h36m.importer",
+    "mpii3d": "mpi_inf_3dhp.importer",
+    "3dpw": "threedpw.importer",
     "coco": "coco",
     "lsp": "lsp",
     "lspet": "lspet",
-    "mpii": "mpii",
+    "mpii": "mpii.importer",
 }
 
 POSED = ("3dpw",)  # sets whose true joints are those of a body
@@ -42,7 +42,7 @@ def open_importer(name: str, options: SourceOptions) -> Importer:
     if name not in SETS:
         raise UserError(f"unknown dataset '{name}'{nearest(name, SETS)}")
     if options.root.endswith(".npz"):
-        importer: Importer = _module("npz").open_source(name, options)
+        importer: Importer = _module("npz.importer").open_source(name, options)
         return importer
     importer = _module(SETS[name]).open_source(options)
     return importer

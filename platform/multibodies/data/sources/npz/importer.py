@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from multibodies.data.sources.importer import Listing, SourceOptions, Unit
-from multibodies.data.sources.npz_rows import KINDS, RowReader
-from multibodies.data.sources.npz_table import Table
-from multibodies.data.sources.npz_truth import check_bodies, with_truth
+from multibodies.data.sources.npz.rows import KINDS, RowReader
+from multibodies.data.sources.npz.table import Table
+from multibodies.data.sources.npz.truth import check_bodies, with_truth
 from multibodies.data.sources.record import Item
 from multibodies.errors import UserError, nearest
 from multibodies.files import sha256

@@ -9,16 +9,16 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from multibodies.data.sources.mpi_inf_3dhp_cameras import distances, read_intrinsics
-from multibodies.data.sources.mpi_inf_3dhp_frames import (
+from multibodies.data.sources.mpi_inf_3dhp.cameras import distances, read_intrinsics
+from multibodies.data.sources.mpi_inf_3dhp.frames import (
     TOLERANCE,
     Reading,
     Take,
     View,
     require_millimetres,
 )
-from multibodies.data.sources.mpi_inf_3dhp_mat import Annotations, read_annotations
-from multibodies.data.sources.mpi_inf_3dhp_pictures import training_pictures
+from multibodies.data.sources.mpi_inf_3dhp.mat import Annotations, read_annotations
+from multibodies.data.sources.mpi_inf_3dhp.pictures import training_pictures
 from multibodies.data.sources.record import Floats
 from multibodies.errors import UserError
 

@@ -8,7 +8,7 @@ import struct
 import zipfile
 from pathlib import Path
 
-from multibodies.data.sources.byte_spans import Span
+from multibodies.data.sources.npz.byte_spans import Span
 from multibodies.errors import UserError
 
 MAX_DIRECTORY_BYTES = 1 << 20  # room for thousands of arrays

@@ -13,9 +13,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from multibodies.data.sources.h36m_boxes import JOINTS_SCALE, MASK_SCALE, Masks, box_of_joints
-from multibodies.data.sources.h36m_cdf import cdf_reader
-from multibodies.data.sources.h36m_files import (
+from multibodies.data.sources.h36m.boxes import JOINTS_SCALE, MASK_SCALE, Masks, box_of_joints
+from multibodies.data.sources.h36m.cdf import cdf_reader
+from multibodies.data.sources.h36m.files import (
     CAMERAS,
     GENDERS,
     SPLITS,
@@ -23,8 +23,8 @@ from multibodies.data.sources.h36m_files import (
     find_sequence,
     find_sequences,
 )
-from multibodies.data.sources.h36m_fits import Fits, read_fits
-from multibodies.data.sources.h36m_joints import Mocap, fault_of, read_mocap, to_h36m17, to_j24
+from multibodies.data.sources.h36m.fits import Fits, read_fits
+from multibodies.data.sources.h36m.joints import Mocap, fault_of, read_mocap, to_h36m17, to_j24
 from multibodies.data.sources.importer import Importer, Listing, SourceOptions, Unit
 from multibodies.data.sources.record import Box, Fault, Item, Picture, Record
 from multibodies.errors import UserError, nearest

@@ -24,9 +24,9 @@ from multibodies.data.sources.importer import (
     require_file,
     require_folder,
 )
-from multibodies.data.sources.mpi_inf_3dhp_frames import PADDING, Reading, Take, item
-from multibodies.data.sources.mpi_inf_3dhp_testing import read_test_sequence
-from multibodies.data.sources.mpi_inf_3dhp_training import read_training_sequence
+from multibodies.data.sources.mpi_inf_3dhp.frames import PADDING, Reading, Take, item
+from multibodies.data.sources.mpi_inf_3dhp.testing import read_test_sequence
+from multibodies.data.sources.mpi_inf_3dhp.training import read_training_sequence
 from multibodies.data.sources.record import Item
 from multibodies.errors import UserError, nearest
 from multibodies.files import sha256

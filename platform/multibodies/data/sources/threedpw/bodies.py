@@ -16,7 +16,7 @@ from multibodies.bodies.loading import load_body
 from multibodies.core.body import BodyArrays
 from multibodies.data.sources.labels import body_joints
 from multibodies.data.sources.record import Floats
-from multibodies.data.sources.threedpw_file import Sequence, plausible
+from multibodies.data.sources.threedpw.file import Sequence, plausible
 from multibodies.errors import UserError
 
 # SMPL's male and female templates differ by more over the whole body, rounding by much less.

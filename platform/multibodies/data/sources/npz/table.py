@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from multibodies.data.sources.npz_layouts import find_layout
-from multibodies.data.sources.safe_npz import NUMBERS, TEXT, SafeArray, open_npy, open_npz
+from multibodies.data.sources.npz.layouts import find_layout
+from multibodies.data.sources.npz.safe_npz import NUMBERS, TEXT, SafeArray, open_npy, open_npz
 from multibodies.errors import UserError
 
 Block = dict[str, npt.NDArray[Any]]

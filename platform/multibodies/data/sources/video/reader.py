@@ -9,7 +9,7 @@ from threading import Lock
 import numpy as np
 import numpy.typing as npt
 
-from multibodies.data.sources.video_stream import VideoStream
+from multibodies.data.sources.video.stream import VideoStream
 from multibodies.errors import UserError
 
 OPEN_VIDEOS = 4  # a process; each holds its decoder's frames, some twenty

@@ -14,8 +14,8 @@ from typing import Any
 import h5py
 import numpy as np
 
-from multibodies.data.sources.mpi_inf_3dhp_frames import Reading, Take, View, require_millimetres
-from multibodies.data.sources.mpi_inf_3dhp_pictures import numbered_pictures
+from multibodies.data.sources.mpi_inf_3dhp.frames import Reading, Take, View, require_millimetres
+from multibodies.data.sources.mpi_inf_3dhp.pictures import numbered_pictures
 from multibodies.data.sources.record import Floats
 from multibodies.errors import UserError
 

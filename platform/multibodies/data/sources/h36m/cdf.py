@@ -18,7 +18,7 @@ ROOM = 64 << 20  # cdflib unpacks a file that is packed as a whole into another 
 
 def cdf_reader() -> Apart:
     """Return the child in which cdflib reads files, for a `with`: a forged file hangs it."""
-    module = "multibodies.data.sources.cdf_child"
+    module = "multibodies.data.sources.h36m.cdf_child"
     return Apart(module, ("numpy", "cdflib"), MEMORY, SECONDS, ROOM)
 
 

@@ -24,9 +24,9 @@ from multibodies.data.sources.importer import (
     require_folder,
 )
 from multibodies.data.sources.record import Item
-from multibodies.data.sources.threedpw_bodies import Sample, body_of, check_bodies, samples_of
-from multibodies.data.sources.threedpw_file import EXPECTED, Actor, Sequence, read_sequence
-from multibodies.data.sources.threedpw_records import PADDING, items_of
+from multibodies.data.sources.threedpw.bodies import Sample, body_of, check_bodies, samples_of
+from multibodies.data.sources.threedpw.file import EXPECTED, Actor, Sequence, read_sequence
+from multibodies.data.sources.threedpw.records import PADDING, items_of
 from multibodies.errors import UserError, nearest
 from multibodies.files import sha256
 

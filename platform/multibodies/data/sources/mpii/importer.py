@@ -26,7 +26,7 @@ from multibodies.data.sources.importer import (
     require_folder,
 )
 from multibodies.data.sources.matlab import LIBRARIES
-from multibodies.data.sources.mpii_h5 import read_h5
+from multibodies.data.sources.mpii.h5 import read_h5
 from multibodies.data.sources.record import Box, Fault, Floats, Item, Picture, Record
 from multibodies.data.sources.single import Labelled, SingleFile, stamp
 from multibodies.errors import UserError
@@ -141,7 +141,7 @@ def _item(people: People, images: Path, index: int) -> Item:
 
 def read_release(path: Path) -> dict[str, Any]:
     """Return `mpii_mat`'s arrays. SciPy recurses in C, and leaves gigabytes of small objects."""
-    with Apart("multibodies.data.sources.mpii_mat", LIBRARIES, MEMORY, SECONDS) as child:
+    with Apart("multibodies.data.sources.mpii.mat", LIBRARIES, MEMORY, SECONDS) as child:
         return dict(child.read(path, WHAT))
 
 

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from multibodies.apart.reader import Apart
-from multibodies.data.sources.h36m_cdf import read_frames
-from multibodies.data.sources.h36m_files import Sequence
+from multibodies.data.sources.h36m.cdf import read_frames
+from multibodies.data.sources.h36m.files import Sequence
 from multibodies.data.sources.record import Floats
 from multibodies.errors import UserError
 

@@ -19,7 +19,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream as Stream
 
 from multibodies.data.photo import MAX_PIXELS
-from multibodies.data.sources.video_times import Times, read_times
+from multibodies.data.sources.video.times import Times, read_times
 from multibodies.errors import UserError
 
 FAR = 48  # frames ahead, below which decoding on is cheaper than looking for a key frame

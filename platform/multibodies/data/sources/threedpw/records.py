@@ -20,7 +20,7 @@ from multibodies.core.body import BodyArrays
 from multibodies.core.rotations import axis_angle_to_matrix, matrix_to_axis_angle
 from multibodies.data.sources.labels import BodyJoints, body_joints
 from multibodies.data.sources.record import Box, Fault, Floats, Item, Picture, Record
-from multibodies.data.sources.threedpw_file import COCO18, Actor, Sequence, plausible
+from multibodies.data.sources.threedpw.file import COCO18, Actor, Sequence, plausible
 
 PADDING = 1.2  # nkolot/SPIN, datasets/preprocess/pw3d.py
 # COCO-18 is OpenPose's COCO model: BODY_25 without the middle of the hips and the feet.

@@ -14,10 +14,10 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from multibodies.data.sources.npz_joints import check_span, h36m17_of, known_joints
-from multibodies.data.sources.npz_layouts import TEXTS, Layout
-from multibodies.data.sources.npz_names import find_origin, image_id, picture_name, text_at
-from multibodies.data.sources.npz_table import Block
+from multibodies.data.sources.npz.joints import check_span, h36m17_of, known_joints
+from multibodies.data.sources.npz.layouts import TEXTS, Layout
+from multibodies.data.sources.npz.names import find_origin, image_id, picture_name, text_at
+from multibodies.data.sources.npz.table import Block
 from multibodies.data.sources.record import Box, Fault, Floats, Item, Picture, Record
 from multibodies.errors import UserError
 

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from multibodies.data.sources.byte_spans import Span, SpanReader
 from multibodies.data.sources.importer import require_file
-from multibodies.data.sources.npy_header import MAX_HEADER_BYTES, read_header
-from multibodies.data.sources.zip_entries import entry_span, zip_entries
+from multibodies.data.sources.npz.byte_spans import Span, SpanReader
+from multibodies.data.sources.npz.npy_header import MAX_HEADER_BYTES, read_header
+from multibodies.data.sources.npz.zip_entries import entry_span, zip_entries
 from multibodies.errors import UserError
 
 NUMBERS, TEXT = "fiub", "SU"  # kinds of dtype

@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from multibodies.data.sources.safe_npz import NUMBERS, TEXT
+from multibodies.data.sources.npz.safe_npz import NUMBERS, TEXT
 from multibodies.errors import UserError
 
 

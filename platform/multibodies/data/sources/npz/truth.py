@@ -13,8 +13,8 @@ from multibodies.bodies.loading import load_body
 from multibodies.core.body import BodyArrays
 from multibodies.data.sources.importer import require_file
 from multibodies.data.sources.labels import body_joints
-from multibodies.data.sources.npz_rows import gender_of
-from multibodies.data.sources.npz_table import Table
+from multibodies.data.sources.npz.rows import gender_of
+from multibodies.data.sources.npz.table import Table
 from multibodies.data.sources.record import GENDERS, Floats, Item, Record
 from multibodies.errors import UserError
 

@@ -1,0 +1,1 @@
+"""MPII in its release's layout and in train.h5's."""

@@ -1,0 +1,1 @@
+"""3DPW in its original layout."""
