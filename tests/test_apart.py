@@ -16,9 +16,9 @@ from multibodies.apart.frames import LENGTH, join, receive, send, split
 SOURCES = "multibodies.data.sources"
 MODULES = {
     "multibodies.pickles.child": {"torch", "ray", "scipy", "cdflib"},
-    f"{SOURCES}.cdf_child": {"torch", "ray", "scipy"},
+    f"{SOURCES}.h36m.cdf_child": {"torch", "ray", "scipy"},
     f"{SOURCES}.mat_child": {"torch", "ray", "cdflib"},
-    f"{SOURCES}.mpii_mat": {"torch", "ray", "cdflib"},
+    f"{SOURCES}.mpii.mat": {"torch", "ray", "cdflib"},
 }
 
 
