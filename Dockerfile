@@ -9,11 +9,12 @@ WORKDIR /source
 COPY requirements.lock ./
 COPY k8s/requirements.lock k8s/
 # Into a prefix, from which the last stage takes files only: no compiler, no pip cache, no build arguments.
-RUN pip install --prefix=/install --extra-index-url "$TORCH_INDEX" -r requirements.lock -r k8s/requirements.lock
+RUN pip install --prefix=/install --ignore-installed --extra-index-url "$TORCH_INDEX" \
+    -r requirements.lock -r k8s/requirements.lock
 COPY pyproject.toml README.md LICENSE NOTICE ./
 COPY platform/multibodies platform/multibodies
 RUN PYTHONPATH=/install/lib/python3.11/site-packages \
-    pip install --prefix=/install --no-deps --no-build-isolation .
+    pip install --prefix=/install --ignore-installed --no-deps --no-build-isolation .
 
 FROM python:3.11.14-slim-bookworm
 
