@@ -49,7 +49,12 @@ def test_dry_run_tells_plan_upload_and_line(capsys: Capture) -> None:
     assert entry[:3] == ["python", "jobs/sweep.py", "sweeps/table2.toml"]
     args = cli.build_parser().parse_args(["sweep", *entry[2:]])
     assert (str(args.out), args.tracking_uri) == ("/runs/a b", "http://mlflow:5000")
-    assert (args.smoke, args.gpu, args.workers, args.data, args.stage1) == (True, True, 2, *2 * [None])
+    assert (args.smoke, args.gpu, args.workers, args.data, args.stage1) == (
+        True,
+        True,
+        2,
+        *2 * [None],
+    )
 
 
 def test_data_may_lie_where_only_the_cluster_sees_them(capsys: Capture) -> None:
@@ -114,7 +119,7 @@ def _answering(status: int, body: bytes) -> Iterator[str]:
             pass
 
     with HTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
