@@ -11,11 +11,13 @@ import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from multibodies.config import fingerprint
-from multibodies.sweep import Plan
 from multibodies.uploads import ELSEWHERE, LEFT_OUT, PARTS, Upload
+
+if TYPE_CHECKING:
+    from multibodies.sweep import Plan
 
 ENVIRONMENT = {"env_vars": {"PYTHONPATH": "platform"}}
 EXCLUDES = ("/*", "!/.", *(f"!/{part}" for part in PARTS), *LEFT_OUT)
