@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import signal
@@ -16,6 +17,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 RAY = (sys.executable, "-m", "ray.scripts.scripts")
+TOKEN = "0123456789abcdef0123456789abcdef"
 
 
 def _free_port() -> int:
@@ -24,9 +26,9 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     """Return the environment of head and client: whoever reaches a dashboard needs its token."""
-    token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0123456789abcdef0123456789abcdef"}
+    token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": TOKEN}
     loopback = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
     inherited = {key: value for key, value in os.environ.items() if key != "RAY_ADDRESS"}
     here = {"PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])}
@@ -50,7 +52,7 @@ def head() -> Iterator[str]:
                 *("--node-ip-address=127.0.0.1", "--disable-usage-stats"),
                 *(f"--{name}={port}" for name, port in ports.items()),
             ],
-            env=_environment(),
+            env=environment(),
             stdout=subprocess.DEVNULL,
             start_new_session=True,
         )
@@ -59,6 +61,19 @@ def head() -> Iterator[str]:
         finally:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+
+
+def status(address: str, token: str | None = None) -> int | None:
+    """Ask the dashboard for its version; return the HTTP status, None where nothing answers."""
+    headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+    connection = http.client.HTTPConnection(address.removeprefix("http://"), timeout=10)
+    try:
+        connection.request("GET", "/api/version", headers=headers)
+        return connection.getresponse().status
+    except OSError:
+        return None
+    finally:
+        connection.close()
 
 
 def submit(address: str, command: list[str]) -> subprocess.CompletedProcess[str]:
@@ -76,7 +91,7 @@ def submit(address: str, command: list[str]) -> subprocess.CompletedProcess[str]
     ]
     for _ in range(60):
         done = subprocess.run(
-            job, env=_environment(), capture_output=True, text=True, check=False, cwd=ROOT
+            job, env=environment(), capture_output=True, text=True, check=False, cwd=ROOT
         )
         said = done.stderr + done.stdout
         if "No available agent" not in said and "Failed to connect" not in said:

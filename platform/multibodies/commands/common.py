@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,8 @@ from multibodies.errors import UserError
 
 if TYPE_CHECKING:
     from multibodies.config import Config
+
+SUBMITTED = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # Ray gives it to the driver of a submitted job alone
 
 
 def add_config(parser: argparse.ArgumentParser) -> None:
@@ -73,6 +76,22 @@ def config_from(args: argparse.Namespace) -> Config:
     from multibodies.config import load_config
 
     return load_config(args.profile, dict(parse_override(text) for text in args.overrides))
+
+
+def run_folder(out: Path | None, name: str) -> Path:
+    """Return `out`, or else `name` in $MULTIBODIES_RUNS or runs/.
+
+    Raises UserError in a submitted job that has neither: its own folder goes when the job does.
+    """
+    if out is not None:
+        return out
+    runs = os.environ.get("MULTIBODIES_RUNS")
+    if not runs and SUBMITTED in os.environ:
+        raise UserError(
+            "a submitted job's own folder goes when the job does; give --out on storage that every "
+            "node sees, or set MULTIBODIES_RUNS on the cluster"
+        )
+    return Path(runs or "runs", name)
 
 
 def existing(path: Path, what: str, remedy: str) -> Path:

@@ -21,7 +21,7 @@ HELP = "a grid of experiments -> table, figures, MLflow runs"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.add_argument("file", type=Path, help="a sweep file, such as sweeps/table2.toml")
-    parser.add_argument("--out", type=Path, help="the run's folder (default: runs/NAME)")
+    parser.add_argument("--out", type=Path, help="(default: $MULTIBODIES_RUNS/NAME or runs/NAME)")
     parser.add_argument("--smoke", action="store_true", help="the same grid at the smallest size")
     parser.add_argument("--data", type=Path, help="prepared datasets, for a sweep over files")
     parser.add_argument("--profile", help="another size of the same sweep, such as paper-dry")
@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> None:
     from multibodies.sweep import describe_plan
 
     plan = _plan_of(args)
-    out = args.out or Path("runs") / plan.name
+    out = common.run_folder(args.out, plan.name)
     if args.dry_run:
         print(describe_plan(plan, out))
         return

@@ -128,14 +128,16 @@ class Plan:
         return replace(self, cells=(*self.cells, *extra))
 
 
-def expand(sweep: Sweep, data: Path | None = None) -> Plan:
+def expand(sweep: Sweep, data: Path | None = None, *, elsewhere: bool = False) -> Plan:
     """Expand a sweep into a plan, on a dataset that is prepared already or will be.
+
+    elsewhere: another machine holds the dataset; here its path stands for its content.
 
     Raises UserError when two cells would share an id, on a protocol that does not exist, and where
     a sweep over files has no dataset, or one over the generator has.
     """
     base = sweep.config()
-    content = _content(base, data)
+    content = _content(base, data, elsewhere)
     for split in (*sweep.choose_on, *base.evaluation.splits):
         protocol_of(base.evaluation, dataset_of(split))
     fits = _grid(sweep.train)
@@ -149,7 +151,7 @@ def expand(sweep: Sweep, data: Path | None = None) -> Plan:
     return Plan(sweep, base, shared, tuple(trainings), tuple(cells), data, content)
 
 
-def _content(base: Config, data: Path | None) -> str | None:
+def _content(base: Config, data: Path | None, elsewhere: bool) -> str | None:
     """Return the fingerprint of a prepared dataset's shards, None where it is to be made."""
     if base.data.source == "embedded":
         if data is not None:
@@ -160,6 +162,8 @@ def _content(base: Config, data: Path | None) -> str | None:
             f"profile '{base.profile}' learns from prepared files; name the folder that holds "
             "them: --data"
         )
+    if elsewhere:
+        return fingerprint(str(data))
     splits = read_manifest(data).splits
     return fingerprint({name: [s.sha256 for s in shards] for name, shards in splits.items()})
 
