@@ -86,7 +86,10 @@ def test_mlflow_holds_one_finished_run_per_cell(table2: Path) -> None:
     assert experiment is not None
     runs = client.search_runs([experiment.experiment_id])
     children = {run.info.run_name: run for run in runs if "mlflow.parentRunId" in run.data.tags}
-    assert set(children) == {cell.id for cell in _plan().cells}
+    rows = json.loads((table2 / "table2.json").read_text())["rows"]  # with alpha, chosen on val
+    scored = {(row["lambda_ri"], row["flow_weight"]) for row in rows}
+    assert set(children) == {f"seed0-ri{ri:g}-flow_weight{alpha:g}" for ri, alpha in scored}
+    assert set(children) >= {cell.id for cell in _plan().cells}
     assert len(runs) == len(children) + 1
     assert {run.info.status for run in runs} == {"FINISHED"}
     first = children[_plan().cells[0].id]
