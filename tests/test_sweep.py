@@ -269,8 +269,6 @@ def test_dry_run_tells_what_is_done_and_measured_times_replace_rates(
     assert f"[    ] cell       {last.directory}/" in later
     left = (1 + (len(table2.candidates) + 1) * len(plan.trainings)) * 2
     assert f"estimated time left: {left} min 00 s" in later
-        "left: 5", "left: 0 h 5"
-    )
     assert f"scoring as measured in {tmp_path}" in later
 
 

@@ -37,10 +37,11 @@ def score_sweep(plan: Plan, run_dir: Path) -> tuple[Plan, dict[str, Any]]:
         plan = with_flow_weight(plan, chosen["flow_weight"])
     scorings = track(plan.scorings, len(plan.scorings), "score the splits", unit="scoring")
     parts = [named(plan, s, score_cells(plan, s, run_dir)) for s in scorings]
-    write_table(run_dir / "per_image.parquet", pa.concat_tables([part.records for part in parts]))
-    write_table(
-        run_dir / "diagnostics.parquet", pa.concat_tables([part.diagnostics for part in parts])
-    )
+    for kind, name in (("records", "per_image"), ("diagnostics", "diagnostics")):
+        # A swept M has columns of its own for the n that it has.
+        tables = [getattr(part, kind) for part in parts]
+        union = pa.concat_tables(tables, promote_options="default")
+        write_table(run_dir / f"{name}.parquet", union)
     return plan, chosen
 
 
