@@ -80,6 +80,8 @@ def test_the_dry_run_says_what_another_run_has(tmp_path: Path) -> None:
     fit = plan.trainings[0].stage
     for stage in (plan.stage("prior"), fit):
         mark_done(tmp_path / "other", stage, 5.0)
+    assert "[same]" not in describe_plan(plan, tmp_path / "mine", share=tmp_path), "other data"
+    mark_done(tmp_path / "mine", plan.stage("dataset"), 5.0)
     text = describe_plan(plan, tmp_path / "mine", share=tmp_path)
     assert text.count("[same]") == 2
     assert f"{fit.directory}/  taken from {tmp_path / 'other'}" in text

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path, PurePath
 
+from multibodies.data.manifest import MANIFEST, read_manifest
 from multibodies.errors import UserError
 from multibodies.files import sha256
 from multibodies.runs import read_record, write_record
@@ -27,10 +28,9 @@ def find_same(stage: Stage, runs: Path, own: Path) -> Iterator[Path]:
     within = PurePath(stage.directory)
     pattern = str(PurePath("*") / within.parent / "*" / DONE_FILE)
     for path in sorted(runs.resolve().glob(pattern)):
-        if not path.is_relative_to(own.resolve()) and _made_by(path) == (
-            stage.kind,
-            stage.fingerprint,
-        ):
+        wanted = stage.kind, stage.fingerprint
+        foreign = not path.is_relative_to(own.resolve())
+        if foreign and _made_by(path) == wanted and _readable(path.parent):
             yield path.parent
 
 
@@ -66,6 +66,14 @@ def link_file(source: str, target: str) -> None:
     shutil.copy2(source, target)
     if sha256(source) != sha256(target):
         raise OSError(f"{target}: not copied whole")
+
+
+def _readable(folder: Path) -> bool:
+    """Say whether this version can read a folder, which matters where it is a dataset."""
+    try:
+        return not (folder / MANIFEST).exists() or bool(read_manifest(folder).splits)
+    except UserError:
+        return False
 
 
 def _made_by(path: Path) -> tuple[object, object] | None:

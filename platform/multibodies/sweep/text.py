@@ -49,14 +49,19 @@ def describe_plan(
 
 
 def elsewhere(plan: Plan, run_dir: Path, share: Path, done: set[str]) -> dict[str, Path]:
-    """Return which stages that are left another run has finished, and which run."""
-    found = {}
-    reusable = (*plan.shared, *(t.stage for t in plan.trainings))
-    for stage in (*reusable, *(t.inference for t in plan.trainings)):
-        if stage.directory in done or stage.kind == "stage1-shipped":
-            continue
-        for folder in find_same(stage, share, run_dir):
-            found[stage.directory] = run_of(folder, stage)
+    """Return which stages that are left another run has finished, and which run.
+
+    Nothing is taken that was made from other data than ours.
+    """
+    dataset, *later = plan.shared
+    fits = [stage for t in plan.trainings for stage in (t.stage, t.inference)]
+    found: dict[str, Path] = {}
+    for stage in (dataset, *later, *fits):
+        if stage.directory not in done and stage.kind != "stage1-shipped":
+            first = next(find_same(stage, share, run_dir), None)
+            found |= {} if first is None else {stage.directory: run_of(first, stage)}
+        if dataset.directory not in done and dataset.directory not in found and plan.data is None:
+            return {}
     return found
 
 
