@@ -10,7 +10,15 @@ import pandas as pd
 import pytest
 
 from multibodies.errors import UserError
-from multibodies.sweep import Plan, best_of, describe_plan, expand, load_sweep, smoke_variant
+from multibodies.sweep import (
+    Plan,
+    best_of,
+    check_recipe,
+    describe_plan,
+    expand,
+    load_sweep,
+    smoke_variant,
+)
 from multibodies.sweep.definition import Range
 from multibodies.sweep.estimate import estimate
 
@@ -161,3 +169,14 @@ def test_the_best_point_is_chosen_at_its_own_flow_weight_over_equal_datasets() -
         best_of(val, "mpjpe_n10")
     with pytest.raises(UserError, match="lack the column 're_mm'"):
         best_of(val, "re_n25")
+
+
+def test_other_axes_under_an_old_name_are_refused_with_the_difference(tmp_path: Path) -> None:
+    weights = load_sweep(SWEEPS / "loss_weights.toml")
+    check_recipe(tmp_path / "a", expand(weights))
+    with pytest.raises(UserError, match='vary was "one", now "absent"'):
+        check_recipe(tmp_path / "a", expand(replace(weights, vary="all")))
+    depth = load_sweep(SWEEPS / "flow_depth.toml")
+    check_recipe(tmp_path / "b", expand(depth))
+    with pytest.raises(UserError, match=r"prior\.couplings was .*, now \[6\]"):
+        check_recipe(tmp_path / "b", expand(replace(depth, prior={"prior.couplings": (6,)})))
