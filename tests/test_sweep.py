@@ -23,6 +23,7 @@ from multibodies.sweep import (
     mark_done,
     smoke_variant,
     stage_path,
+    with_flow_weight,
     write_timings,
 )
 
@@ -140,7 +141,7 @@ BAD = [
     ('name="a"\n[train]\n"loss.ri"=[1, 1.0]', "[train] loss.ri: 1.0 is listed twice"),
     ('name="a"\n[train]\n"loss.ri"=[-1]', "loss.ri: Input should be greater"),
     ('name="a"\n[train]\n"loss.ri"=[nan]', "loss.ri: Input should be a finite number"),
-    ('name="a"\n[train]\n"prior.couplings"=[4]', "give it one value under [set]"),
+    ('name="a"\n[train]\n"prior.couplings"=[4]', "move it to [prior]"),
     ('name="a"\n[train]\n"model.hidden"=[64]', "give it one value under [set]"),
     ('name="a"\n[train]\n"model.head"=["layer5"]', "set model.pooling to 'average'"),
     ('name="a"\n[train]\n"evaluation.flow_weight"=[1]', "move it to [score]"),
@@ -258,26 +259,26 @@ def test_dry_run_tells_what_is_done_and_measured_times_replace_rates(
     fresh = describe_plan(plan, tmp_path)
     assert fresh.count("[done]") == 0
     assert "ours, not in the paper" in fresh
-    for stage, seconds in zip(plan.stages(), itertools.count(1000.0), strict=False):
-        if stage.kind != "scoring":
-            mark_done(tmp_path, stage, seconds)
+    *most, last = plan.stages()
+    for stage, seconds in zip(most, itertools.count(1000.0), strict=False):
+        mark_done(tmp_path, stage, 120.0 if stage.kind == "scoring" else seconds)
     trainings = [1000.0 + i for i, s in enumerate(plan.stages()) if s.kind == "training"]
     assert write_timings(tmp_path, plan)["training"] == sum(trainings) / len(trainings)
-    (tmp_path / "timings.json").write_text('{"scoring": 120.0}')
     later = describe_plan(plan, tmp_path)
-    assert later.count("[done]") == len(plan.stages()) - len(plan.cells)
-    left = (len(plan.cells) + (len(table2.candidates) + 1) * len(plan.trainings)) * 2
-    assert f"estimated time left: {left // 60} h {left % 60:02d} min" in later
-    assert str(tmp_path / "timings.json") in later
+    assert later.count("[done]") == len(most)
+    assert f"[    ] cell       {last.directory}/" in later
+    left = (1 + (len(table2.candidates) + 1) * len(plan.trainings)) * 2
+    assert f"estimated time left: {left} min 00 s" in later
+    assert f"scoring as measured in {tmp_path}" in later
 
 
 def test_chosen_weight_adds_marked_cells_once(table2: Sweep) -> None:
     plan = expand(table2)
-    chosen = plan.with_flow_weight(0.1)
+    chosen = with_flow_weight(plan, 0.1)
     extra = chosen.cells[len(plan.cells) :]
     assert [cell.training for cell in extra] == [training.id for training in plan.trainings]
     assert all(cell.ours and cell.config.evaluation.flow_weight == 0.1 for cell in extra)
-    assert plan.with_flow_weight(1.0) is plan
+    assert with_flow_weight(plan, 1.0) is plan
     assert "ours " in describe_plan(chosen, "nowhere")
 
 

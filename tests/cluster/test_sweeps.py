@@ -5,7 +5,6 @@ stage 1, and again here without work.
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,8 @@ import pandas as pd
 import pytest
 
 import ray_head
-from multibodies.sweep import Plan, expand, is_done, load_sweep, smoke_variant
+from multibodies.runs import read_record
+from multibodies.sweep import Plan, expand, load_sweep, smoke_variant
 
 SWEEPS = sorted((Path(__file__).parents[2] / "sweeps").glob("*.toml"))
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -140,8 +140,9 @@ def test_every_other_sweep_file_runs_at_smoke_scale(
     tracking_uri: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Its data, prior, stage 1 and features are Table 2's, and so taken from there; its trials run
-    here one by one, since Table 2's have shown that they do under Tune.
+    """Its data, prior, stage 1, features and trainings of the same settings are Table 2's, and so
+    taken from there; its trials run here one by one, since Table 2's have shown that they do under
+    Tune.
     """
     import ray.tune
 
@@ -155,9 +156,11 @@ def test_every_other_sweep_file_runs_at_smoke_scale(
     monkeypatch.setattr(ray.tune, "report", lambda metrics: None)
     plan = expand(smoke_variant(replace(load_sweep(path), stage1="train")))
     run_dir = tmp_path / plan.name
-    made = [stage for stage in plan.shared if is_done(table2, stage)]
-    assert {stage.name for stage in made} >= {"dataset", "prior", "stage1"}
-    for stage in made:
-        shutil.copytree(table2 / stage.directory, run_dir / stage.directory)
-    sweeps.run_sweep(plan, run_dir, sweeps.How(tracking_uri=tracking_uri))
+    how = sweeps.How(tracking_uri=tracking_uri, share=table2.parent)
+    sweeps.run_sweep(plan, run_dir, how)
     assert (run_dir / "table2.json").exists()
+    taken = {
+        path.parent.name for path in run_dir.glob("*/done.json") if "from" in read_record(path)
+    }
+    assert taken >= {"data", "stage1"}
+    assert any(name.startswith("prior") for name in taken)

@@ -15,7 +15,7 @@ from multibodies import runs
 from multibodies.cluster.tuner import TrialTask, run_trials, task_of
 from multibodies.config import load_config
 from multibodies.errors import UserError
-from multibodies.sweep import Stage, Training
+from multibodies.sweep import Prior, Stage, Training
 from training_samples import save_stage1, tiny_config
 
 
@@ -72,7 +72,8 @@ def _trainable(folder: Path, workers: int) -> TrialTask:
     save_prior(folder / "prior" / "weights")
     stage, inference = (Stage("", name, name, {"splits": ["wild-val"]}) for name in "ab")
     training = Training("one", 0, {}, tiny_config({"model.trains": "all"}), stage, inference)
-    return task_of(training, folder, workers, 0)
+    prior = Prior({}, training.config, Stage("prior", "prior", "prior", {}))
+    return task_of(training, prior, folder, workers, 0)
 
 
 def test_only_one_worker_trains_in_the_trials_own_process(

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from multibodies.errors import UserError
+from multibodies.report.axis_curves import axis_figures, axis_values, mean_lines
 from multibodies.report.comparison import axes_of, comparison_rows, write_comparison
 from multibodies.report.rewriting import rewrite_report
 from multibodies.sweep import Plan, expand, load_sweep
@@ -82,3 +83,36 @@ def test_a_training_without_records_is_named(plan: Plan, tmp_path: Path) -> None
     frame[frame["training"] != "seed1-rank8"].to_parquet(path)
     with pytest.raises(UserError, match=r"per_image\.parquet, seed1-rank8: no records"):
         comparison_rows(tmp_path, axes_of(plan))
+
+
+def test_an_n_above_a_swept_m_is_left_blank(tmp_path: Path) -> None:
+    plan = expand(load_sweep(SWEEPS / "num_hypotheses.toml"))
+    parts = []
+    for training in plan.trainings:
+        ns = training.config.evaluation.n
+        frame = per_image(6, (training.seed,), (0.0,), (0.1,), ns=ns)
+        parts.append(frame.assign(training=training.id))
+    pd.concat(parts).to_parquet(tmp_path / "per_image.parquet")
+    write_comparison(tmp_path, axes_of(plan), {"command": "a", "profile": "embedded"}, [])
+    text = (tmp_path / "table2.md").read_text()
+    lines = [line for line in text.splitlines() if "num_hypotheses = 5 " in line]
+    assert [line.count("–") for line in lines] == [4, 4]  # MPJPE and RE of n = 10 and 25
+    (drawn,) = axis_figures(plan, tmp_path)
+    assert drawn.path.name == "axis-stage2.num_hypotheses.png" and drawn.path.exists()
+
+
+def test_the_axis_figure_draws_means_by_value(plan: Plan, tmp_path: Path) -> None:
+    values = axis_values(plan, "model.rank")
+    assert sorted(set(values.values())) == sorted(WORSE)
+    frame = pd.read_parquet(tmp_path / "per_image.parquet").reset_index(drop=True)
+    frame["value"] = frame["training"].map(values)
+    wild = frame[frame["dataset"] == "wild"]
+    line = next(x for x in mean_lines(wild, sorted(WORSE)) if x["label"] == "n = 25, flow 0")
+    base = line["y"][0]
+    assert [y - base for y in line["y"]] == pytest.approx([WORSE[rank] for rank in sorted(WORSE)])
+
+
+def test_one_axis_of_many_is_drawn_around_the_settings_as_they_are() -> None:
+    plan = expand(load_sweep(SWEEPS / "loss_weights.toml"))
+    assert sorted(axis_values(plan, "loss.best").values()) == [5.0, 25.0, 125.0]
+    assert axes_of(plan)["seed0-as_set"] == "as set"

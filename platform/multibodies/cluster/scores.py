@@ -15,7 +15,14 @@ from multibodies.cluster.evaluate import score
 from multibodies.evaluation import write_table
 from multibodies.progress import track
 from multibodies.scoring import Scores
-from multibodies.sweep import Plan, Training, choose_flow_weight, mark_done, stage_path
+from multibodies.sweep import (
+    Plan,
+    Scoring,
+    choose_flow_weight,
+    mark_done,
+    stage_path,
+    with_flow_weight,
+)
 
 
 def score_sweep(plan: Plan, run_dir: Path) -> tuple[Plan, dict[str, Any]]:
@@ -27,22 +34,26 @@ def score_sweep(plan: Plan, run_dir: Path) -> tuple[Plan, dict[str, Any]]:
     """
     chosen = choose(plan, run_dir)
     if chosen:
-        plan = plan.with_flow_weight(chosen["flow_weight"])
-    fits = track(plan.trainings, len(plan.trainings), "score the test splits", unit="training")
-    parts = [named(plan, fit, score_training(plan, fit, run_dir)) for fit in fits]
-    write_table(run_dir / "per_image.parquet", pa.concat_tables([part.records for part in parts]))
-    write_table(
-        run_dir / "diagnostics.parquet", pa.concat_tables([part.diagnostics for part in parts])
-    )
+        plan = with_flow_weight(plan, chosen["flow_weight"])
+    scorings = track(plan.scorings, len(plan.scorings), "score the splits", unit="scoring")
+    parts = [named(plan, s, score_cells(plan, s, run_dir)) for s in scorings]
+    for kind, name in (("records", "per_image"), ("diagnostics", "diagnostics")):
+        # A swept M has columns of its own for the n that it has.
+        tables = [getattr(part, kind) for part in parts]
+        union = pa.concat_tables(tables, promote_options="default")
+        write_table(run_dir / f"{name}.parquet", union)
     return plan, chosen
 
 
-def named(plan: Plan, training: Training, scores: Scores) -> Scores:
-    """Add the training's id to each row where Table 2's columns do not tell trainings apart."""
+def named(plan: Plan, scoring: Scoring, scores: Scores) -> Scores:
+    """Add the scoring's id to each row where Table 2's columns do not tell scorings apart.
+
+    The column is called `training`: a training's own id, unless a sweep has several priors.
+    """
     if plan.is_table2:
         return scores
     return Scores(
-        *(table.append_column("training", [[training.id] * len(table)]) for table in scores)
+        *(table.append_column("training", [[scoring.id] * len(table)]) for table in scores)
     )
 
 
@@ -53,11 +64,11 @@ def choose(plan: Plan, run_dir: Path) -> dict[str, Any]:
     if not sweep.candidates:
         return {}
     tables = []
-    for training in track(
-        plan.trainings, len(plan.trainings), "score the val splits", unit="training"
-    ):
-        out = run_dir / "val" / training.id
-        tables.append(_score(training, run_dir, sweep.choose_on, out, sweep.candidates).records)
+    scorings = track(plan.scorings, len(plan.scorings), "score the val splits", unit="scoring")
+    for scoring in scorings:
+        out = run_dir / "val" / scoring.id
+        where = sweep.choose_on, out, sweep.candidates
+        tables.append(_score(plan, scoring, run_dir, *where).records)
     val: pd.DataFrame = pa.concat_tables(tables).to_pandas()
     alpha, errors = choose_flow_weight(val)
     return {
@@ -68,13 +79,13 @@ def choose(plan: Plan, run_dir: Path) -> dict[str, Any]:
     }
 
 
-def score_training(plan: Plan, training: Training, run_dir: Path) -> Scores:
-    """Score all cells of one training together; write each cell's records and mark it done."""
+def score_cells(plan: Plan, scoring: Scoring, run_dir: Path) -> Scores:
+    """Score all cells of one scoring together; write each cell's records and mark it done."""
     started = time.monotonic()
-    cells = [cell for cell in plan.cells if cell.training == training.id]
+    cells = [cell for cell in plan.cells if cell.scoring == scoring.id]
     weights = tuple(cell.config.evaluation.flow_weight for cell in cells)
-    out = run_dir / "scores" / training.id
-    scores = _score(training, run_dir, training.config.evaluation.splits, out, weights)
+    splits = scoring.training.config.evaluation.splits
+    scores = _score(plan, scoring, run_dir, splits, run_dir / "scores" / scoring.id, weights)
     share = (time.monotonic() - started) / len(cells)
     for cell, weight in zip(cells, weights, strict=True):
         rows = scores.records.filter(pc.equal(scores.records["flow_weight"], weight))
@@ -84,12 +95,16 @@ def score_training(plan: Plan, training: Training, run_dir: Path) -> Scores:
 
 
 def _score(
-    training: Training,
+    plan: Plan,
+    scoring: Scoring,
     run_dir: Path,
     splits: tuple[str, ...],
     out: Path,
     weights: tuple[float, ...],
 ) -> Scores:
+    """Score; under a prior of its own where the sweep has several: the hypotheses hold the
+    first's log-density."""
+    training = scoring.training
     return score(
         training.config,
         run_dir / "data",
@@ -97,5 +112,6 @@ def _score(
         splits,
         out,
         flow_weights=weights,
+        prior=run_dir / scoring.prior.weights if plan.sweep.prior else None,
         progress=False,
     )

@@ -12,6 +12,7 @@ from multibodies import checkpoints
 from multibodies.cluster.features import cache_features
 from multibodies.cluster.prepare import prepare
 from multibodies.cluster.prior import fit_prior
+from multibodies.cluster.sharing import take_shared
 from multibodies.cluster.trainer import fit
 from multibodies.config import Config
 from multibodies.data.manifest import verify
@@ -23,21 +24,28 @@ from multibodies.training import regressor_spec
 SHIPPED = Path(__file__).parents[1] / "assets" / "stage1"
 
 
-def run_shared(plan: Plan, run_dir: Path, workers: int, gpus: int) -> None:
-    """Make every shared stage that is not done. Raises UserError as the stages do."""
+def run_shared(plan: Plan, run_dir: Path, workers: int, gpus: int, share: Path | None) -> None:
+    """Make every shared stage that is not done, or take it from a run below `share`.
+
+    Raises UserError as the stages do.
+    """
+    data, weights = run_dir / "data", run_dir / "stage1" / "weights"
+    configs = {prior.stage.name: prior.config for prior in plan.priors}
     make: dict[str, Callable[[Stage, Path], object]] = {
         "dataset": lambda _, out: link(plan.data, out) if plan.data else prepare(plan.base, out),
-        "prior": lambda _, out: fit_prior(plan.base, run_dir / "data", out),
-        "stage1": lambda stage, out: make_stage1(
-            stage, plan.base, run_dir / "data", out, workers, gpus
-        ),
+        "prior": lambda stage, out: fit_prior(configs[stage.name], data, out, name=stage.name),
+        "stage1": lambda _, out: make_stage1(plan.base, data, out, workers, gpus),
+        "stage1-shipped": lambda _, out: take_shipped(plan.base, out / "weights"),
         "features": lambda _, out: cache_features(
-            plan.base, run_dir / "stage1" / "weights", run_dir / "data", plan.base.splits.train, out
+            plan.base, weights, data, plan.base.splits.train, out
         ),
     }
     for stage in plan.shared:
-        if not is_done(run_dir, stage):
-            once(run_dir, stage, make[stage.name])
+        if is_done(run_dir, stage):
+            continue
+        linked = stage.kind == "dataset" and plan.data is not None
+        if share is None or linked or not take_shared(stage, run_dir, share):
+            once(run_dir, stage, make[stage.kind])
 
 
 def link(dataset: Path, out: Path) -> None:
@@ -63,16 +71,10 @@ def once(run_dir: Path, stage: Stage, make: Callable[[Stage, Path], object]) -> 
     mark_done(run_dir, stage, time.monotonic() - started)
 
 
-def make_stage1(
-    stage: Stage, config: Config, data: Path, out: Path, workers: int, gpus: int
-) -> None:
-    """Take the shipped stage 1, or train it on fresh images or on the shards, as it is set."""
-    if stage.kind == "stage1-shipped":
-        take_shipped(config, out / "weights")
-    else:
-        rows = None if config.fresh else data
-        split = config.splits.train
-        fit(config, "stage1", rows, out, workers=workers, gpus=gpus, split=split)
+def make_stage1(config: Config, data: Path, out: Path, workers: int, gpus: int) -> None:
+    """Train stage 1 on fresh images or on the shards, as it is set."""
+    rows = None if config.fresh else data
+    fit(config, "stage1", rows, out, workers=workers, gpus=gpus, split=config.splits.train)
 
 
 def take_shipped(config: Config, out: Path, shipped: Path = SHIPPED) -> None:

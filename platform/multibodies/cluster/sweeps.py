@@ -17,6 +17,7 @@ from typing import Any
 from multibodies import runs
 from multibodies.cluster import connect
 from multibodies.cluster.scores import score_sweep
+from multibodies.cluster.sharing import take_training
 from multibodies.cluster.stages import run_shared, verify_shared
 from multibodies.cluster.tuner import run_trials, task_of
 from multibodies.data.manifest import read_manifest
@@ -41,13 +42,17 @@ DATA = {"embedded": "embedded synthetic images; not comparable with the paper's"
 
 @dataclass(frozen=True)
 class How:
-    """How a sweep runs; none of it bears on its numbers. port None: a free one for MLflow."""
+    """How a sweep runs; none of it bears on its numbers.
+
+    port None: a free one for MLflow; share: the folder of runs whose finished stages are taken.
+    """
 
     workers: int = 1
     gpus: int = 0
     cpus: int | None = None
     port: int | None = None
     tracking_uri: str | None = None
+    share: Path | None = None
 
 
 def run_sweep(plan: Plan, run_dir: str | Path, how: How | None = None) -> str:
@@ -63,7 +68,7 @@ def run_sweep(plan: Plan, run_dir: str | Path, how: How | None = None) -> str:
         uri = stack.enter_context(backends(plan, run_dir, how))
         tracker = stack.enter_context(Tracker(uri, run_dir / "journal", plan.name))
         parent = stack.enter_context(tracker.run())
-        run_shared(plan, run_dir, how.workers, how.gpus)
+        run_shared(plan, run_dir, how.workers, how.gpus, how.share)
         parent.tags(tags_of(plan, run_dir))
         run_trainings(plan, run_dir, how, tracker)
         plan, chosen = score_sweep(plan, run_dir)
@@ -93,7 +98,10 @@ def backends(plan: Plan, run_dir: Path, how: How) -> Iterator[str]:
 
 
 def run_trainings(plan: Plan, run_dir: Path, how: How, tracker: Tracker) -> None:
-    """Run the trainings and inferences that are not done, side by side."""
+    """Run the trainings and inferences that are not done, here or in another run, side by side."""
+    if how.share is not None:
+        for training in plan.trainings:
+            take_training(plan, training, run_dir, how.share)
     todo = [
         t
         for t in plan.trainings
@@ -103,11 +111,14 @@ def run_trainings(plan: Plan, run_dir: Path, how: How, tracker: Tracker) -> None
         return
     started = time.monotonic()
     with shown(plan, todo, run_dir, tracker):
-        tasks = [task_of(training, run_dir, how.workers, how.gpus) for training in todo]
+        first = plan.priors[0]
+        tasks = [task_of(training, first, run_dir, how.workers, how.gpus) for training in todo]
         run_trials(tasks, run_dir / "tune")
-    share = (time.monotonic() - started) / len(todo)
-    for training in todo:
+    fits = [training for training in todo if not is_done(run_dir, training.stage)]
+    share = (time.monotonic() - started) / max(1, len(fits))
+    for training in fits:
         mark_done(run_dir, training.stage, share)
+    for training in todo:
         mark_done(run_dir, training.inference, 0.0)
 
 
@@ -165,16 +176,22 @@ def protocol_labels(plan: Plan) -> list[str]:
 
 def provenance_of(plan: Plan, run_dir: Path, chosen: dict[str, Any]) -> dict[str, Any]:
     """Return all that stands behind the numbers, for table2.json."""
-    stage1 = runs.read_record(run_dir / "stage1" / "weights" / "meta.json")
-    prior = runs.read_record(run_dir / "prior" / "weights" / "meta.json")
+    stage1 = _told(run_dir / "stage1" / "weights")
+    priors = {prior.stage.name: _told(run_dir / prior.weights) for prior in plan.priors}
     return {
         "profile": plan.sweep.profile,
         "command": command_line(),
         **tags_of(plan, run_dir),
         "recipe": plan.recipe(),
         "flow_weight_choice": chosen,
-        "stage1_meta": {k: v for k, v in stage1.items() if k not in ("spec", "recipe")},
-        "prior_meta": {k: v for k, v in prior.items() if k != "spec"},
+        "stage1_meta": {k: v for k, v in stage1.items() if k != "recipe"},
+        "prior_meta": priors[plan.priors[0].stage.name],
+        **({"priors": priors} if plan.sweep.prior else {}),
         "versions": versions(),
         "machine": machine(),
     }
+
+
+def _told(weights: Path) -> dict[str, Any]:
+    """Return a checkpoint's meta but for its network."""
+    return {k: v for k, v in runs.read_record(weights / "meta.json").items() if k != "spec"}

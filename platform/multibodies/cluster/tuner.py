@@ -27,7 +27,7 @@ from multibodies.environs import environment
 from multibodies.errors import UserError
 from multibodies.evaluation import infer_tasks
 from multibodies.local import fit_local
-from multibodies.sweep import Training
+from multibodies.sweep import Prior, Training
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,8 @@ class TrialTask:
     alone: bool = False
 
 
-def task_of(training: Training, run_dir: Path, workers: int, gpus: int) -> TrialTask:
-    """Return the trial of a training."""
+def task_of(training: Training, prior: Prior, run_dir: Path, workers: int, gpus: int) -> TrialTask:
+    """Return the trial of a training, which infers under a prior."""
     rows = run_dir / training.rows
     return TrialTask(
         training.id,
@@ -60,7 +60,7 @@ def task_of(training: Training, run_dir: Path, workers: int, gpus: int) -> Trial
         rows=str(rows),
         images=str(run_dir / "data"),
         stage1=str(run_dir / "stage1" / "weights"),
-        prior=str(run_dir / "prior" / "weights"),
+        prior=str(run_dir / prior.weights),
         out=str(run_dir / training.stage.directory),
         hypotheses=str(run_dir / training.inference.directory),
         splits=tuple(training.inference.recipe["splits"]),

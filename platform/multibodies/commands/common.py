@@ -46,6 +46,15 @@ def add_workers(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--gpu", action="store_true", help="one GPU per worker")
 
 
+def resources(args: argparse.Namespace) -> str:
+    """Return in words what --workers and --gpu ask for, and how many trainings fit here."""
+    cpus, workers = os.cpu_count() or 1, f"{args.workers} worker{'s' * (args.workers > 1)}"
+    if args.gpu:
+        return f"{workers} of a CPU and a GPU each a training, {cpus} CPUs here"
+    at_once = max(1, cpus // args.workers)
+    return f"{workers} of a CPU each a training, {cpus} CPUs here: {at_once} at once"
+
+
 def positive(text: str) -> int:
     """Parse a whole number >= 1, for argparse."""
     value = int(text) if text.isdecimal() else 0

@@ -15,7 +15,7 @@ from multibodies.commands import common
 if TYPE_CHECKING:
     from multibodies.sweep import Plan
 
-HELP = "a grid of experiments -> table, figures, MLflow runs"
+HELP = "a grid or search of experiments -> table, figures, MLflow runs"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,6 +28,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--stage1", choices=("shipped", "train"), help="(default: the file's)")
     parser.add_argument("--tracking-uri", help="an MLflow server (default: one for this command)")
     parser.add_argument("--port", type=common.positive, help="of that server (default: a free one)")
+    parser.add_argument(
+        "--share",
+        type=Path,
+        metavar="RUNS",
+        help="runs whose finished stages of the same recipe are taken (default: beside --out)",
+    )
     common.add_workers(parser)
     common.add_dry_run(parser)
 
@@ -38,12 +44,14 @@ def run(args: argparse.Namespace) -> None:
 
     plan = _plan_of(args)
     out = common.run_folder(args.out, plan.name)
+    share = args.share or out.parent
     if args.dry_run:
-        print(describe_plan(plan, out))
+        print(describe_plan(plan, out, common.resources(args), share))
         return
     from multibodies.cluster.sweeps import How, run_sweep
 
-    how = How(args.workers, int(args.gpu), port=args.port, tracking_uri=args.tracking_uri)
+    where = {"port": args.port, "tracking_uri": args.tracking_uri, "share": share}
+    how = How(args.workers, int(args.gpu), **where)
     print(run_sweep(plan, out, how))
     print(f"results in {out}; see them in MLflow by `multibodies ui {out}`")
 

@@ -1,7 +1,8 @@
-"""The report of a sweep whose trainings differ in more than eq. 5's weight: a row per cell and n.
+"""The report of a sweep whose cells differ in more than eq. 5's weight: a row per cell and n.
 
 Table 2's records tell cells apart by lambda_ri and flow weight alone; such a sweep's name their
-training in a column more, and the training's axes name the rows.
+scoring (a training, or a training under one of several priors) in a column more, `training`, and
+its axes name the rows.
 """
 
 from __future__ import annotations
@@ -21,16 +22,19 @@ from multibodies.report.prior import prior_sections
 from multibodies.report.records import VALUES, check_per_image, datasets_of
 from multibodies.report.sections import provenance_section
 from multibodies.report.summary import FIGURES, PER_IMAGE, STEM, listed, write_page
-from multibodies.sweep import Plan
+from multibodies.sweep import Plan, best_of
 
 Record = dict[str, Any]
+AS_SET = "as set"
+NONE = "–"  # an n above a swept M
 
 
 def axes_of(plan: Plan) -> dict[str, str]:
-    """Return the label of each training: the settings in which it differs, in words."""
+    """Return the label of each scoring: the settings in which it differs, in words."""
     return {
-        training.id: ", ".join(f"{key} = {value}" for key, value in training.overrides.items())
-        for training in plan.trainings
+        scoring.id: ", ".join(f"{key} = {value}" for key, value in scoring.overrides.items())
+        or AS_SET * (plan.sweep.vary == "one")
+        for scoring in plan.scorings
     }
 
 
@@ -52,11 +56,13 @@ def write_comparison(
         "provenance": dict(provenance),
         "figures": listed(extra, run_dir),
     }
+    search = provenance.get("recipe", {}).get("search")
+    ranking = [] if search is None else [search_section(rows, str(search["metric"]))]
     tables = [_section(rows, name) for name in dict.fromkeys(row["dataset"] for row in rows)]
     curves = figures.save(figures.comparison_curves(rows), run_dir / FIGURES / "mpjpe_n.png")
     caption = f"MPJPE-n ({rows[0]['protocol']}), mean over images and seeds; points: each seed"
     drawn = Section("Figures", (Figure(curves, caption), *extra))
-    sections = (*tables, drawn, *prior_sections(provenance), provenance_section(summary))
+    sections = (*ranking, *tables, drawn, *prior_sections(provenance), provenance_section(summary))
     name = provenance.get("recipe", {}).get("name", run_dir.name)
     page = Page(f"{name}, profile '{provenance['profile']}'", sections)
     write_page(run_dir, page)
@@ -83,6 +89,18 @@ def comparison_rows(run_dir: Path, trainings: Mapping[str, str]) -> list[Record]
     )
 
 
+def search_section(rows: Sequence[Record], metric: str) -> Section:
+    """Return the points of a search, the best on val first. Raises UserError as `best_of`."""
+    best, errors = best_of(pd.DataFrame(rows).rename(columns={"axes": "point"}), metric)
+    body = tuple((point, f"{error:.1f}") for point, error in errors.items())
+    caption = (
+        f"{metric} in mm at each point's best flow weight, mean over images and seeds, then over "
+        "datasets; chosen on val splits only"
+    )
+    table = Table(("settings", metric), body, caption)
+    return Section("Search", (f"Best on val: {best}", table))
+
+
 def _row(part: pd.DataFrame) -> Record:
     first = part.iloc[0]
     seeds = part.groupby("seed")[list(VALUES)].mean()
@@ -102,12 +120,16 @@ def _section(rows: Sequence[Record], dataset: str) -> Section:
     """Return MPJPE-n and RE-n of one dataset, a line per cell, each seed's in brackets."""
     mine = [row for row in rows if row["dataset"] == dataset]
     ns = sorted({row["n"] for row in mine})
-    header = ("trainings", "flow weight", *(f"{m}-{n}" for n in ns for m in ("MPJPE", "RE")))
-    lines: dict[tuple[str, str], list[str]] = {}
+    header = ("settings", "flow weight", *(f"{m}-{n}" for n in ns for m in ("MPJPE", "RE")))
+    lines: dict[tuple[str, str], dict[int, list[str]]] = {}
     for row in mine:
-        line = lines.setdefault((row["axes"], f"{row['flow_weight']:g}"), [])
-        line += [_cell(row, name) for name in VALUES]
-    body = tuple((*labels, *cells) for labels, cells in lines.items())
+        line = lines.setdefault((row["axes"], f"{row['flow_weight']:g}"), {})
+        line[row["n"]] = [_cell(row, name) for name in VALUES]
+    absent = [NONE] * len(VALUES)
+    body = tuple(
+        (*labels, *(cell for n in ns for cell in line.get(n, absent)))
+        for labels, line in lines.items()
+    )
     caption = f"mm, mean over images and seeds [each seed]; {label_of(mine[0]['protocol'])}"
     return Section(dataset, (Table(header, body, caption, labels=2),))
 

@@ -23,7 +23,10 @@ CORRUPTIONS = {
 
 
 def prior_sections(provenance: Mapping[str, Any]) -> tuple[page.Section, ...]:
-    """Return the section of a run's prior, if its provenance tells how it was judged."""
+    """Return the section of a run's prior, or of its priors, if its provenance tells how it was
+    judged."""
+    if "priors" in provenance:
+        return (priors_section(provenance["priors"]),)
     meta = provenance.get("prior_meta", {})
     return (prior_section(meta),) if "val_nll" in meta else ()
 
@@ -37,6 +40,21 @@ def prior_section(meta: Mapping[str, Any]) -> page.Section:
     if "calibration" in meta:
         items += (calibration_table(meta["calibration"]),)
     return page.Section("Prior: gate and calibration", items)
+
+
+def priors_section(priors: Mapping[str, Mapping[str, Any]]) -> page.Section:
+    """Return a line per prior of a sweep over priors."""
+    rows = tuple(_line(name, meta) for name, meta in priors.items())
+    header = ("prior", *(name for name, _ in GATE), "gate", *(f"AUC, {c}" for c in CORRUPTIONS))
+    caption = "NLL in nats a skeleton, joint noise included; AUC: that a true skeleton is likelier"
+    return page.Section("Priors: gate and calibration", (page.Table(header, rows, caption),))
+
+
+def _line(name: str, meta: Mapping[str, Any]) -> tuple[str, ...]:
+    found = meta.get("calibration", {})
+    areas = [f"{found[c]['auc']:.3f}" if c in found else "not judged" for c in CORRUPTIONS]
+    passed = "passed" if meta["passed"] else "NOT passed"
+    return (name, *(f"{meta[key]:.1f}" for _, key in GATE), passed, *areas)
 
 
 def describe(weights: str | Path) -> str:

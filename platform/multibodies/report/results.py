@@ -15,6 +15,7 @@ from multibodies.core import metrics
 from multibodies.data.manifest import MANIFEST, read_manifest, write_manifest
 from multibodies.data.shards import read_first
 from multibodies.report import figures
+from multibodies.report.axis_curves import axis_figures
 from multibodies.report.comparison import axes_of, of_training, write_comparison
 from multibodies.report.gallery import write_gallery
 from multibodies.report.page import Figure, Page
@@ -34,10 +35,11 @@ def write_results(plan: Plan, run_dir: Path, provenance: Mapping[str, Any]) -> P
     drawn = [
         samples_figure(run_dir),
         *galleries(plan, run_dir, provenance),
-        write_samples(run_dir / "prior" / "weights", run_dir / FIGURES),
+        write_samples(run_dir / plan.priors[0].weights, run_dir / FIGURES),
         training_figure(plan, run_dir),
     ]
     if not plan.is_table2:
+        drawn[:0] = axis_figures(plan, run_dir)
         return write_comparison(run_dir, axes_of(plan), provenance, drawn)
     return write_report(
         run_dir, provenance, samples=plan.base.evaluation.bootstrap_samples, extra=drawn
@@ -59,7 +61,7 @@ def galleries(plan: Plan, run_dir: Path, provenance: Mapping[str, Any]) -> list[
     """
     first = plan.cells[0].config.evaluation.flow_weight
     alpha = provenance["flow_weight_choice"].get("flow_weight", first)
-    training, n = plan.trainings[-1].id, min(5, max(plan.base.evaluation.n))
+    training, n = plan.trainings[-1].id, min(5, max(plan.trainings[-1].config.evaluation.n))
     drawn = [
         write_gallery(run_dir, training, split, flow_weight=alpha, n=n, body=plan.base.body.path)
         for split in plan.base.evaluation.splits
@@ -84,7 +86,7 @@ def log_results(
     frame = pd.read_parquet(run_dir / PER_IMAGE)
     details = pd.read_parquet(run_dir / DIAGNOSTICS)
     for cell in plan.cells:
-        mine = (of_training(table, cell.training) for table in (frame, details))
+        mine = (of_training(table, cell.scoring) for table in (frame, details))
         with tracker.run(cell.id) as run:
             log_cell(run, cell, *mine)
             run.tags({**tags, "seed": cell.seed, "ours": cell.ours})

@@ -3,9 +3,13 @@
 No Ray here: a plan is checked on a laptop.
 """
 
-from multibodies.sweep.choose import choose_flow_weight
-from multibodies.sweep.files import Sweep, load_sweep, smoke_variant
-from multibodies.sweep.plan import Cell, Plan, Stage, Training, expand
+from multibodies.sweep.choose import best_of, choose_flow_weight
+from multibodies.sweep.definition import Sweep
+from multibodies.sweep.expand import content_of, expand, with_flow_weight
+from multibodies.sweep.files import load_sweep
+from multibodies.sweep.plan import Cell, Plan, Prior, Scoring, Stage, Training
+from multibodies.sweep.sharing import find_same, link_tree
+from multibodies.sweep.smoke import smoke_variant
 from multibodies.sweep.state import (
     check_recipe,
     is_done,
@@ -18,17 +22,24 @@ from multibodies.sweep.text import describe_plan
 __all__ = [
     "Cell",
     "Plan",
+    "Prior",
+    "Scoring",
     "Stage",
     "Sweep",
     "Training",
+    "best_of",
     "check_recipe",
     "choose_flow_weight",
+    "content_of",
     "describe_plan",
     "expand",
+    "find_same",
     "is_done",
+    "link_tree",
     "load_sweep",
     "mark_done",
     "smoke_variant",
     "stage_path",
+    "with_flow_weight",
     "write_timings",
 ]

@@ -1,4 +1,5 @@
-"""Choosing the flow weight alpha (weights proportional to p^alpha, ours) on val."""
+"""Choosing on val: the flow weight alpha (weights proportional to p^alpha, ours), or the best point
+of a search."""
 
 from __future__ import annotations
 
@@ -32,3 +33,25 @@ def choose_flow_weight(val: pd.DataFrame) -> tuple[float, dict[float, float]]:
     ranked = means.mean(axis=1).sort_index()
     errors = {float(str(alpha)): float(error) for alpha, error in ranked.items()}
     return min(errors, key=lambda alpha: (errors[alpha], alpha)), errors
+
+
+def best_of(val: pd.DataFrame, metric: str) -> tuple[str, dict[str, float]]:
+    """Return the scoring of least error on val, and each one's error in mm, the best first.
+
+    `val`: records of val splits; a point is its training's id without the seed. The error is that
+    of `metric` (mpjpe_n25: MPJPE at n = 25) at each point's best flow weight, averaged over images
+    and seeds, then over datasets with equal weight. Ties go to the name that sorts first. Raises
+    UserError on missing columns and where no record has that n.
+    """
+    value, _, n = metric.rpartition("_n")
+    wanted = ("point", "flow_weight", "dataset", "n", f"{value}_mm")
+    missing = [column for column in wanted if column not in val.columns]
+    if missing:
+        raise UserError(f"val scores lack the column '{missing[0]}'; expected {', '.join(wanted)}")
+    mine = val[val["n"] == int(n)]
+    if mine.empty:
+        raise UserError(f"val scores have no n = {n}, which {metric} asks for")
+    means = mine.groupby(["point", "flow_weight", "dataset"])[f"{value}_mm"].mean()
+    errors = means.groupby(["point", "flow_weight"]).mean().groupby("point").min()
+    ranked = sorted((float(error), str(point)) for point, error in errors.items())
+    return ranked[0][1], {point: error for error, point in ranked}

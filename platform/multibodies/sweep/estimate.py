@@ -1,48 +1,85 @@
-"""Seconds of each kind of stage on two CPU cores: rough rates, or a run's own timings.json."""
+"""Seconds of each stage on two CPU cores: rates, corrected by what a run has measured itself."""
 
 from __future__ import annotations
 
+from collections import defaultdict
+from dataclasses import dataclass
 from pathlib import Path
 
 from multibodies.config import Config
 from multibodies.runs import read_record
-from multibodies.sweep.plan import Plan
-from multibodies.sweep.state import TIMINGS_FILE
+from multibodies.sweep.plan import Plan, Training
+from multibodies.sweep.state import DONE_FILE, stage_path
 
 PIXELS = 64 * 64  # the image size at which the rates were measured
 PREPARED = 400.0  # rows written per second
 FEATURES = 600.0  # images per second through the frozen trunk
 STAGE1 = 300.0  # images per second of stage 1
-STAGE2_CACHED = 360.0  # feature rows per second of stage 2 at M = 50
-PRIOR_STEPS = 40.0  # prior steps of 256 skeletons per second
+STAGE2_ROW = 1.6e-3  # seconds of a row of cached features in stage 2, whatever M
+STAGE2_HYPOTHESIS = 26e-6  # and of each of its hypotheses
+PRIOR_STEP = 0.003  # seconds of a prior step of 256 skeletons, whatever its depth
+PRIOR_COUPLING = 0.0028  # and of each of its couplings
 SCORED = 100.0  # images per second and cell
 START_UP = 15.0  # Ray's own start of a stage or trial, seconds
 
 
-def seconds_by_kind(plan: Plan, run_dir: str | Path) -> tuple[dict[str, float], str]:
-    """Return the seconds of one stage of each kind, and where they come from."""
-    path = Path(run_dir) / TIMINGS_FILE
-    cached = all(training.rows == "features" for training in plan.trainings)
-    guess = _from_rates(plan.base, len(plan.sweep.choose_on), cached)
-    if not path.exists():
-        return guess, "rates measured on 2 CPU cores"
-    measured = {kind: float(value) for kind, value in read_record(path).items()}
-    return {**guess, **measured}, str(path)
+@dataclass(frozen=True)
+class Estimate:
+    """Seconds of every stage by its folder, of one more scoring, and where the numbers are from."""
+
+    seconds: dict[str, float]
+    scoring: float
+    source: str
 
 
-def _from_rates(config: Config, val_splits: int, cached: bool) -> dict[str, float]:
-    data, stage1, stage2 = config.data, config.stage1, config.stage2
+def estimate(plan: Plan, run_dir: str | Path) -> Estimate:
+    """Return the seconds of each stage: by rates, times measured over expected of its kind."""
+    guess = guesses(plan)
+    expected: dict[str, float] = defaultdict(float)
+    measured: dict[str, float] = defaultdict(float)
+    for stage in plan.stages():
+        path = stage_path(run_dir, stage) / DONE_FILE
+        if path.exists():
+            expected[stage.kind] += guess[stage.directory]
+            measured[stage.kind] += float(read_record(path)["seconds"])
+    factor = {kind: measured[kind] / expected[kind] for kind in expected}
+    seconds = {s.directory: guess[s.directory] * factor.get(s.kind, 1.0) for s in plan.stages()}
+    known = f", {' '.join(factor)} as measured in {run_dir}" if factor else ""
+    scoring = seconds[plan.cells[0].stage.directory]
+    return Estimate(seconds, scoring, f"rates measured on 2 CPU cores{known}")
+
+
+def guesses(plan: Plan) -> dict[str, float]:
+    """Return the seconds of each stage by the rates."""
+    config = plan.base
+    data, stage1 = config.data, config.stage1
     size = data.image_size**2 / PIXELS
-    tested = len(config.evaluation.splits) * data.test_rows + val_splits * data.val_rows
+    val = len(plan.sweep.choose_on) * data.val_rows
+    tested = len(config.evaluation.splits) * data.test_rows + val
     rows = data.train_rows + 4 * data.val_rows + 4 * data.test_rows
-    rate2 = STAGE2_CACHED if cached else STAGE1 / size
-    return {
+    shared = {
         "dataset": START_UP + rows * size / PREPARED,
-        "prior": START_UP + config.prior.steps / PRIOR_STEPS,
         "stage1": START_UP + stage1.steps * stage1.batch_size * size / STAGE1,
         "stage1-shipped": 1.0,
         "features": START_UP + rows * size / FEATURES,
-        "training": START_UP + stage2.steps * stage2.batch_size / rate2,
-        "inference": START_UP + tested * size / FEATURES,
-        "scoring": tested / SCORED,
     }
+    found = {stage.directory: shared.get(stage.kind, 0.0) for stage in plan.shared}
+    found |= {prior.stage.directory: prior_seconds(prior.config) for prior in plan.priors}
+    for fit in plan.trainings:
+        found[fit.stage.directory] = START_UP + training_seconds(fit)
+        found[fit.inference.directory] = START_UP + tested * size / FEATURES
+    return found | {cell.stage.directory: tested / SCORED for cell in plan.cells}
+
+
+def prior_seconds(config: Config) -> float:
+    """Return the seconds of a prior: its steps cost by the number of its couplings."""
+    prior = config.prior
+    return START_UP + prior.steps * (PRIOR_STEP + PRIOR_COUPLING * prior.couplings)
+
+
+def training_seconds(training: Training) -> float:
+    """Return the seconds of stage 2: a row costs by its pixels, or its features, and by M."""
+    config = training.config
+    stage, pixels = config.stage2, config.data.image_size**2 / PIXELS
+    row = STAGE2_ROW if training.rows == "features" else pixels / STAGE1
+    return stage.steps * stage.batch_size * (row + STAGE2_HYPOTHESIS * stage.num_hypotheses)

@@ -5,49 +5,90 @@ from __future__ import annotations
 from pathlib import Path
 
 from multibodies.progress import duration
-from multibodies.sweep.estimate import seconds_by_kind
+from multibodies.sweep.estimate import Estimate, estimate
 from multibodies.sweep.plan import Plan, Stage
+from multibodies.sweep.sharing import find_same, run_of
 from multibodies.sweep.state import is_done
 
 
-def describe_plan(plan: Plan, run_dir: str | Path) -> str:
-    """Return the plan as lines of text. Raises UserError where the folder holds another recipe."""
-    seconds, source = seconds_by_kind(plan, run_dir)
+def describe_plan(
+    plan: Plan, run_dir: str | Path, resources: str = "", share: Path | None = None
+) -> str:
+    """Return the plan as lines of text; `share` holds runs whose finished stages are taken over.
+
+    Raises UserError where the folder holds another recipe.
+    """
+    times = estimate(plan, run_dir)
     done = {stage.directory for stage in plan.stages() if is_done(run_dir, stage)}
-    left = [stage for stage in plan.stages() if stage.directory not in done]
-    total = sum(seconds[stage.kind] for stage in left) + _ours_seconds(plan, seconds)
+    same = {} if share is None else elsewhere(plan, Path(run_dir), share, done)
+    left = [s.directory for s in plan.stages() if s.directory not in done | set(same)]
+    total = sum(times.seconds[name] for name in left) + _ours_seconds(plan, times)
 
     def line(stage: Stage, label: str) -> str:
         if stage.directory in done:
             return f"  [done] {label:10} {stage.directory}/"
-        return f"  [    ] {label:10} {stage.directory}/  {duration(seconds[stage.kind])}"
+        if stage.directory in same:
+            return f"  [same] {label:10} {stage.directory}/  taken from {same[stage.directory]}"
+        return f"  [    ] {label:10} {stage.directory}/  {duration(times.seconds[stage.directory])}"
 
     fits = [stage for training in plan.trainings for stage in (training.stage, training.inference)]
     return "\n".join(
         [
             *_heading(plan, run_dir),
+            *([f"  resources: {resources}"] if resources else []),
             "shared by every cell",
-            *(line(stage, stage.name) for stage in plan.shared),
+            *(line(stage, stage.kind.removesuffix("-shipped")) for stage in plan.shared),
             f"trainings: {len(plan.trainings)}, each followed by one inference",
             *(line(stage, stage.kind) for stage in fits),
             f"cells: {len(plan.cells)}, scored on the stored hypotheses",
             *(line(cell.stage, "ours" if cell.ours else "cell") for cell in plan.cells),
             *_ours_lines(plan),
-            f"estimated time left: {duration(total)}, one stage after another (from {source})",
+            f"estimated time left: {duration(total)}, one stage after another ({times.source})",
         ]
     )
 
 
+def elsewhere(plan: Plan, run_dir: Path, share: Path, done: set[str]) -> dict[str, Path]:
+    """Return which stages that are left another run has finished, and which run.
+
+    Nothing is taken that was made from other data than ours.
+    """
+    dataset, *later = plan.shared
+    fits = [stage for t in plan.trainings for stage in (t.stage, t.inference)]
+    found: dict[str, Path] = {}
+    for stage in (dataset, *later, *fits):
+        if stage.directory not in done and stage.kind != "stage1-shipped":
+            first = next(find_same(stage, share, run_dir), None)
+            found |= {} if first is None else {stage.directory: run_of(first, stage)}
+        if dataset.directory not in done and dataset.directory not in found and plan.data is None:
+            return {}
+    return found
+
+
 def _heading(plan: Plan, run_dir: str | Path) -> list[str]:
     sweep, evaluation = plan.sweep, plan.base.evaluation
-    axes = {**sweep.train, **sweep.score}
-    size = plan.base.stage2.num_hypotheses
+    axes = {**sweep.train, **sweep.prior, **sweep.score}
+    sizes = sorted({t.config.stage2.num_hypotheses for t in plan.trainings})
+    one = ", each axis alone around the settings as they are" if sweep.vary == "one" else ""
     return [
         f"{plan.name} in {run_dir}",
-        f"  profile {sweep.profile}, seeds {_words(sweep.seeds)}, stage 1: {sweep.stage1}",
+        f"  profile {sweep.profile}, seeds {_words(sweep.seeds)}, stage 1: {sweep.stage1}{one}",
         *(f"  {key} = {_words(values)}" for key, values in axes.items()),
-        f"  n = {_words(evaluation.n)} of M = {size}, on {_words(evaluation.splits)}",
+        *_search_lines(plan),
+        f"  n = {_words(evaluation.n)} of M = {_words(tuple(sizes))}, "
+        f"on {_words(evaluation.splits)}",
     ]
+
+
+def _search_lines(plan: Plan) -> list[str]:
+    search = plan.sweep.search
+    if search is None:
+        return []
+    spans = [
+        f"  {key} from {span.low:g} to {span.high:g}{', log' if span.log else ''}"
+        for key, span in search.ranges.items()
+    ]
+    return [*spans, f"  {search.samples} random draws, seed {search.seed}, best {search.metric}"]
 
 
 def _words(values: tuple[object, ...]) -> str:
@@ -58,10 +99,10 @@ def _undecided(plan: Plan) -> bool:
     return bool(plan.sweep.candidates) and not any(cell.ours for cell in plan.cells)
 
 
-def _ours_seconds(plan: Plan, seconds: dict[str, float]) -> float:
+def _ours_seconds(plan: Plan, times: Estimate) -> float:
     if not _undecided(plan):
         return 0.0
-    return (len(plan.sweep.candidates) + 1) * len(plan.trainings) * seconds["scoring"]
+    return (len(plan.sweep.candidates) + 1) * len(plan.scorings) * times.scoring
 
 
 def _ours_lines(plan: Plan) -> list[str]:
@@ -70,5 +111,5 @@ def _ours_lines(plan: Plan) -> list[str]:
     sweep = plan.sweep
     return [
         f"ours, not in the paper: flow weight chosen on {_words(sweep.choose_on)}"
-        f" among {_words(sweep.candidates)}; up to {len(plan.trainings)} more cells"
+        f" among {_words(sweep.candidates)}; up to {len(plan.scorings)} more cells"
     ]

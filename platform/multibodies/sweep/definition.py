@@ -1,0 +1,89 @@
+"""What a sweep is: a profile, settings for all cells, and axes along which cells differ."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from multibodies.config import Config, load_config
+from multibodies.errors import UserError
+
+Axes = Mapping[str, tuple[Any, ...]]
+
+SEED_KEY = "stage2.seed"
+FLOW_WEIGHT = "evaluation.flow_weight"
+SIZE_KEY = "stage2.num_hypotheses"
+N_KEY = "evaluation.n"
+VARY = ("all", "one")
+
+
+@dataclass(frozen=True)
+class Range:
+    """The values low <= x <= high of a drawn setting; `log`: uniform in log x; `whole`: integers.
+
+    Values are rounded to 3 significant digits, which folders can be named by.
+    """
+
+    low: float
+    high: float
+    log: bool = False
+    whole: bool = False
+
+    def at(self, share: float) -> float | int:
+        """Return the value at a share in [0, 1] of the way from low to high."""
+        way = self.low * (self.high / self.low) ** share if self.log else None
+        value = self.low + share * (self.high - self.low) if way is None else way
+        return round(value) if self.whole else float(f"{value:.3g}")
+
+
+@dataclass(frozen=True)
+class Search:
+    """Random draws of the training's settings; `metric` (such as mpjpe_n25) ranks them on val."""
+
+    samples: int
+    metric: str
+    seed: int = 0
+    ranges: Mapping[str, Range] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """`fixed` settings, axes of trainings, priors and scorings, flow weights to choose from on
+    `choose_on`.
+
+    `vary`: "all" crosses the trainings' axes, "one" varies each alone around the other settings.
+    """
+
+    name: str
+    profile: str
+    seeds: tuple[int, ...]
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+    train: Axes = field(default_factory=dict)
+    score: Axes = field(default_factory=dict)
+    candidates: tuple[float, ...] = ()
+    choose_on: tuple[str, ...] = ()
+    stage1: str = "train"
+    prior: Axes = field(default_factory=dict)
+    vary: str = "all"
+    search: Search | None = None
+
+    def config(self, overrides: Mapping[str, Any] | None = None) -> Config:
+        """Return the profile's config with the fixed settings and further dotted overrides.
+
+        A swept M is scored for those n that it has, n <= M; without an M of its own a config of a
+        grid over M has the largest. Raises UserError where an M has no n.
+        """
+        merged = {**self.fixed, **(overrides or {})}
+        if SIZE_KEY in self.train and SIZE_KEY in merged:
+            merged[N_KEY] = self._n_of(merged[SIZE_KEY])
+        elif SIZE_KEY in self.train and self.vary == "all":
+            merged[SIZE_KEY] = max(self.train[SIZE_KEY])
+        return load_config(self.profile, merged)
+
+    def _n_of(self, size: int) -> list[int]:
+        asked: Sequence[int] = self.fixed.get(N_KEY) or load_config(self.profile).evaluation.n
+        kept = [n for n in asked if n <= size]
+        if not kept:
+            raise UserError(f"{SIZE_KEY} = {size} has no n <= {size} under {N_KEY}; list one")
+        return kept

@@ -1,0 +1,58 @@
+"""The smallest variant of a sweep: the same roads, in seconds."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from multibodies.config import PROFILES
+from multibodies.sweep.definition import Axes, Sweep
+
+SAMPLES = 2  # of a search
+
+
+def smoke_variant(sweep: Sweep) -> Sweep:
+    """Return the ends of each axis for the first seed at smoke size, named `<name>-smoke`.
+
+    Smoke's sizes win over `[set]`. Of axes that vary one at a time, only the first and the last
+    are kept.
+    """
+    over_files = sweep.config().data.source != "embedded"
+    profile, full = ("paper-smoke", "paper") if over_files else ("smoke", "embedded")
+    smoke = PROFILES[profile]
+
+    def is_size(key: str) -> bool:
+        section, _, leaf = key.partition(".")
+        usual = PROFILES[full].get(section, {})
+        return leaf in smoke.get(section, {}) and smoke[section][leaf] != usual.get(leaf)
+
+    kept = {key: value for key, value in sweep.fixed.items() if not is_size(key)}
+    train = {key: values[-1:] for key, values in sweep.train.items()}
+    search = sweep.search and replace(sweep.search, samples=min(SAMPLES, sweep.search.samples))
+    small = replace(
+        sweep,
+        name=f"{sweep.name}-smoke",
+        profile=profile,
+        fixed=kept,
+        seeds=sweep.seeds[:1],
+        train=_ends(sweep.train) if sweep.vary == "all" else _outer(train),
+        prior=_ends(sweep.prior),
+        score=_ends(sweep.score),
+        search=search,
+    )
+    for key, values in (*small.train.items(), *small.prior.items(), *small.score.items()):
+        for value in values:
+            small.config({key: value})
+    return small
+
+
+def _ends(axes: Axes) -> Axes:
+    return {key: _first_and_last(values) for key, values in axes.items()}
+
+
+def _outer(axes: Axes) -> Axes:
+    return {key: axes[key] for key in _first_and_last(tuple(axes))}
+
+
+def _first_and_last(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    return (values[0], *values[1:][-1:])
