@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -117,6 +117,16 @@ class Plan:
             "config": self.base.model_dump(mode="json"),
             **({"prepared": self.content} if self.content else {}),
         }
+
+    def without(self, trainings: Collection[str]) -> Plan:
+        """Return the plan without some trainings and their cells. It chooses no flow weight, which
+        is a choice over all of them."""
+        return replace(
+            self,
+            sweep=replace(self.sweep, candidates=()),
+            trainings=tuple(t for t in self.trainings if t.id not in trainings),
+            cells=tuple(c for c in self.cells if c.training not in trainings),
+        )
 
     def with_flow_weight(self, alpha: float) -> Plan:
         """Return the plan with a cell per training at the chosen alpha, unless the grid has it."""
