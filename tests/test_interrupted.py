@@ -181,7 +181,9 @@ def _storage(run_dir: Path, stage1: Path, rows: Path, name: str) -> Path:
     for step in (2, 4):
         state.step = step
         fitting.save(
-            storage / states.name_of(step), state, {"stage": "stage2", "stage2": {"seed": 0}, "data": "0"}
+            storage / states.name_of(step),
+            state,
+            {"stage": "stage2", "stage2": {"seed": 0}, "data": "0"},
         )
     listed = [{"checkpoint_dir_name": states.name_of(step)} for step in (2, 4)]
     runs.write_record(storage / snapshots.SNAPSHOT, {"checkpoint_results": listed})
