@@ -29,6 +29,7 @@ def served(uri: str, sweep: str) -> dict[str, dict[str, Any]]:
 
     client = MlflowClient(tracking_uri=uri)
     experiment = client.get_experiment_by_name(sweep)
+    assert experiment is not None
     found: dict[str, dict[str, Any]] = {}
     for run in client.search_runs([experiment.experiment_id]):
         cell = run.data.tags["multibodies.cell"]

@@ -112,7 +112,7 @@ def test_memory_that_is_used_up_says_what_to_lower() -> None:
         with explained("stage2", 64, Done()):
             torch.empty(1 << 60, dtype=torch.uint8)
     assert is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"))
-    with pytest.raises(RuntimeError, match="^shapes differ$"), explained("stage2", 64, Done()):
+    with pytest.raises(RuntimeError, match="shapes differ"), explained("stage2", 64, Done()):
         raise RuntimeError("shapes differ")
 
 
@@ -173,6 +173,9 @@ def test_a_kill_while_a_checkpoint_is_written_costs_its_steps_alone(
     check_calm(calm, tmp_path)
 
 
+RECIPE = {"stage": "stage2", "stage2": {"seed": 0}, "data": "0"}
+
+
 def _storage(run_dir: Path, stage1: Path, rows: Path, name: str) -> Path:
     """Write checkpoints of steps 2 and 4 as Ray Train does for a cell of a sweep."""
     task = fitting.Task(tiny_config(), "stage2", rows, run_dir, stage1)
@@ -180,11 +183,7 @@ def _storage(run_dir: Path, stage1: Path, rows: Path, name: str) -> Path:
     storage = run_dir / "cells" / name / "ray" / name
     for step in (2, 4):
         state.step = step
-        fitting.save(
-            storage / states.name_of(step),
-            state,
-            {"stage": "stage2", "stage2": {"seed": 0}, "data": "0"},
-        )
+        fitting.save(storage / states.name_of(step), state, RECIPE)
     listed = [{"checkpoint_dir_name": states.name_of(step)} for step in (2, 4)]
     runs.write_record(storage / snapshots.SNAPSHOT, {"checkpoint_results": listed})
     return storage

@@ -1,4 +1,4 @@
-"""Sweeps whose driver, job or one cell is lost: N cells give N finished runs, equal to calm ones."""
+"""Sweeps whose driver or one cell is lost: N cells give N finished runs, equal to calm ones."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ STEPS = [2, 4, 6]
 def plan_of(name: str, weights: tuple[float, ...] = (0.0, 0.1)) -> Plan:
     """Return a plan of two tiny trainings of two cells each."""
     fixed = {**TINY, "model.trains": "all", "evaluation.splits": ["wild-test"]}
-    axes: dict[str, Any] = {"loss.ri": weights}, {"evaluation.flow_weight": (0.0, 1.0)}
-    return expand(Sweep(name, "smoke", (0,), fixed, *axes))
+    score = {"evaluation.flow_weight": (0.0, 1.0)}
+    return expand(Sweep(name, "smoke", (0,), fixed, {"loss.ri": weights}, score))
 
 
 def prepared(folder: Path, plan: Plan) -> Path:

@@ -132,7 +132,7 @@ def fill_disk(storage: Path) -> None:
         if Path(os.readlink(f"/proc/self/fd/{number}")).name.startswith("weights.safetensors"):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    os.fsync = full
+    os.fsync = full  # type: ignore[assignment]
 
 
 @pytest.mark.usefixtures("ray_local")

@@ -123,8 +123,9 @@ def deaths_explained(run: Run) -> Iterator[None]:
     try:
         yield
     except WorkerGroupError as error:
-        failures = list(error.worker_failures.values())
-        if not failures or not all(isinstance(f, DEATHS) for f in failures):
+        # how Ray Train noticed is wrapped around the death itself
+        failures = [getattr(f, "health_check_failure", f) for f in error.worker_failures.values()]
+        if not failures or not all(isinstance(failure, DEATHS) for failure in failures):
             raise
         raise UserError(
             f"{run.folder}: a worker of '{run.name}' died {MAX_FAILURES + 1} times; where it was "
