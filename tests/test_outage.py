@@ -83,7 +83,6 @@ def test_no_call_that_logs_waits_for_the_server(
 
 def _wait_for(tracker: Tracker) -> None:
     """Wait until the server answers, which it did not."""
-    assert not tracker.online
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         if tracker.online:
@@ -112,13 +111,14 @@ def test_a_server_that_hangs_delays_no_step_and_has_all_when_it_goes_on(
                 run.tags({"last_step": step})  # sent at once, not with a batch
                 slowest = max(slowest, time.monotonic() - before)
             tracker.flush()
-            assert tracker.problems == []
+            seen_away = not tracker.online
         finally:
             os.killpg(mlflow_server.pid, signal.SIGCONT)
         _wait_for(tracker)
         run.metrics({"loss": 0.0}, 200)
         tracker.flush()
         assert tracker.online
+    assert seen_away
     assert slowest < 1.0
     check_equal(mlflow_server.uri, journal)
 

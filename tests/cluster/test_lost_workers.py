@@ -160,7 +160,7 @@ from test_lost_workers import disturbed, lose_node
 from training_samples import tiny_config
 rows, stage1, out, starts = map(Path, sys.argv[1:5])
 where = {"node_ip_address": "127.0.0.1", "include_dashboard": False}
-soon = {"health_check_period_ms": 500, "health_check_initial_delay_ms": 0}
+soon = {"health_check_period_ms": 500}
 head = {**where, "num_cpus": 0, "_system_config": soon}
 cluster = Cluster(initialize_head=True, head_node_args=head)
 for _ in range(2):
@@ -168,7 +168,7 @@ for _ in range(2):
 ray.init(address=cluster.address, log_to_driver=False)
 assert len([node for node in ray.nodes() if node["Alive"]]) == 3
 trainer.work = disturbed(starts, 4, lose_node)
-trainer.fit(tiny_config(), "stage2", rows, out, start_from=stage1, workers=2, progress=False)
+trainer.fit(tiny_config(), "stage2", rows, out, start_from=stage1, progress=False)
 print("alive", len([node for node in ray.nodes() if node["Alive"]]))
 ray.shutdown()
 cluster.shutdown()
@@ -190,17 +190,23 @@ def test_a_killed_node(rows: Path, stage1: Path, calm: Path, tmp_path: Path) -> 
     training goes on on what is left, by itself, and ends as an undisturbed one."""
     out, starts = tmp_path / "run", tmp_path / "starts"
     here = Path(__file__).parent
-    environment = {**os.environ, "PYTHONPATH": f"{os.environ['PYTHONPATH']}:{here}"}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": f"{os.environ['PYTHONPATH']}:{here}",
+    }
     arguments = [str(path) for path in (rows, stage1, out, starts)]
-    done = subprocess.run(
-        [sys.executable, "-c", NODES, *arguments],
-        timeout=400,
-        check=False,
-        capture_output=True,
-        text=True,
-        env=environment,
-    )
+    for _ in range(3):  # a crowded machine may not start a node within Ray's 30 s
+        done = subprocess.run(
+            [sys.executable, "-c", NODES, *arguments],
+            timeout=400,
+            check=False,
+            capture_output=True,
+            text=True,
+            env=environment,
+        )
+        if "timed out during startup" not in done.stderr:
+            break
     assert done.returncode == 0, done.stderr[-3000:]
     assert "alive 2" in done.stdout
-    assert len(starts.read_text().splitlines()) == 4  # two workers, twice
+    assert starts.read_text().splitlines() == ["start"] * 2
     check_calm(calm, out)
