@@ -6,10 +6,13 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from multibodies.tracking_server import Server
 
 TESTS = Path(__file__).resolve().parent
 SOURCES = [str(TESTS.parent / "platform"), str(TESTS)]
@@ -71,9 +74,15 @@ def ray_local() -> Iterator[Any]:
 
 
 @pytest.fixture(scope="session")
-def tracking_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """One MLflow server on loopback for all sweeps that tests run."""
     from multibodies.tracking_server import tracking_server
 
     with tracking_server(tmp_path_factory.mktemp("mlflow")) as server:
-        yield server.uri
+        yield server
+
+
+@pytest.fixture(scope="session")
+def tracking_uri(mlflow_server: Server) -> str:
+    """Return that server's address."""
+    return mlflow_server.uri

@@ -23,7 +23,7 @@ import pytest
 
 from multibodies.errors import UserError
 from multibodies.tracking import Event, Journal, Tracker, flat, read_journal, replay
-from multibodies.tracking import tracker as tracker_module
+from multibodies.tracking import sender as sender_module
 from multibodies.tracking.sink import Sink
 from multibodies.tracking_server import (
     MADE_BY,
@@ -142,11 +142,12 @@ def test_a_dead_server_is_tried_once_and_everything_is_journaled(
         tries.append(uri)
         return real(uri, **limits)
 
-    monkeypatch.setattr(tracker_module, "Sink", counted)
+    monkeypatch.setattr(sender_module, "Sink", counted)
     tracker = Tracker(refused_uri() if kind == "refused" else silent_uri, journal, "s")
     with tracker.run("c") as run:
         for step in range(500):
             run.metrics({"loss": 1.0 / (step + 1)}, step)
+    tracker.flush()
     assert len(tries) == 1
     assert not tracker.online
     assert len(read_journal(journal)[0]) == 502
@@ -335,6 +336,7 @@ def log_a_cell(uri: str | None, journal: Path, sweep: str, *, offset: float = 0.
                 {"dataset": "wild", "n": n, "mpjpe_mm": 90.0 - n, "re_mm": 60.0 - n} for n in (1, 5)
             ]
             child.scores(rows)
+    tracker.flush()
     return tracker
 
 
@@ -345,7 +347,7 @@ def test_runs_are_nested_and_logging_again_changes_nothing(server: Server, journ
     again = log_a_cell(server.uri, journal, "nested", offset=3.0)
     assert again.close()
     assert again.problems == []
-    assert replay(journal, server.uri) == []
+    assert replay(journal, server.uri).problems == []
     runs = runs_of(server, "nested")
     parent, child = runs["(sweep)"], runs["seed0-ri1"]
     assert child.data.tags["mlflow.parentRunId"] == parent.info.run_id
@@ -364,6 +366,7 @@ def test_a_changed_param_is_told_and_does_not_stop_the_work(server: Server, jour
         tracker.run("c").params({"a": 1})
     with Tracker(server.uri, journal, "params") as tracker:
         tracker.run("c").params({"a": 2, "b": 3})
+        tracker.flush()
         assert tracker.online
     assert tracker.problems == ["params/c: param a is 1, not changed to 2"]
     assert runs_of(server, "params")["c"].data.params == {"a": "1", "b": "3"}
@@ -380,14 +383,15 @@ def test_replay_brings_a_server_up_to_date_after_an_outage(
     offline.run().artifact(page, "report")
     assert offline.close() is False
     for _ in range(2):
-        assert replay(journal, server.uri) == []
+        assert replay(journal, server.uri).problems == []
     runs = runs_of(server, "outage")
     assert history(server, runs["seed0-ri1"], "loss") == [(s, 10.0 - s) for s in range(5)]
     client = client_of(server)
     files = client.list_artifacts(runs["(sweep)"].info.run_id, "report")
     assert [file.path for file in files] == ["report/table2.html"]
     page.unlink()
-    assert replay(journal, server.uri) == [f"outage/: artifact {page} is not there any more"]
+    gone = [f"outage/: artifact {page} is not there any more"]
+    assert replay(journal, server.uri).problems == gone
 
 
 @pytest.mark.slow
@@ -466,7 +470,7 @@ def test_another_origin_may_not_post(server: Server) -> None:
 def test_a_server_on_a_killed_ones_database_is_brought_up_to_date(outage: Outage) -> None:
     assert outage.was_online
     assert set(runs_of(outage.second, "killed")) == {"(sweep)", "seed0-ri1"}
-    assert replay(outage.journal, outage.second.uri) == []
+    assert replay(outage.journal, outage.second.uri).problems == []
     runs = runs_of(outage.second, "killed")
     assert set(runs) == {"(sweep)", "seed0-ri1", "late"}
     points = history(outage.second, runs["seed0-ri1"], "loss")

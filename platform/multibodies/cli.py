@@ -22,7 +22,7 @@ from multibodies.errors import UserError, nearest
 COMMANDS = (
     *("prepare", "fit-prior", "train", "sweep", "evaluate"),
     *("score", "report", "predict", "import-checkpoint", "body", "doctor", "bench", "ui"),
-    *("lookalikes", "submit"),
+    *("lookalikes", "submit", "replay", "repair"),
 )
 ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",

@@ -15,6 +15,7 @@ from multibodies import fitting, runs, states
 from multibodies.config import Config
 from multibodies.data.training_rows import Source, read_paths
 from multibodies.fitting import StageName, Task
+from multibodies.mishaps import explained
 from multibodies.mixing import held_batches
 from multibodies.recorder import OnReport, Recorder, shown
 from multibodies.training import Batches, Forward, TrainingState, on_device, train
@@ -72,16 +73,17 @@ def _run(
     if newest is not None:
         fitting.load(newest, state)
     journal = runs.Journal(task.out / runs.JOURNAL, state.step)
-    train(
-        state,
-        Forward(state.model),
-        fitting.objective_of(task).to(device),
-        fitting.augmented_for(task, source, _batches(task, source, device)),
-        stage,
-        Recorder(stage.steps, stage.checkpoint_every, journal, on_report=on_report),
-        partial(_save, folder, recipe),
-        steps_per_epoch=fitting.steps_per_epoch(task, source),
-    )
+    with explained(task.stage, stage.batch_size, state):
+        train(
+            state,
+            Forward(state.model),
+            fitting.objective_of(task).to(device),
+            fitting.augmented_for(task, source, _batches(task, source, device)),
+            stage,
+            Recorder(stage.steps, stage.checkpoint_every, journal, on_report=on_report),
+            partial(_save, folder, recipe),
+            steps_per_epoch=fitting.steps_per_epoch(task, source),
+        )
     last = states.newest(folder)
     assert last is not None, "the last step always saves a checkpoint"
     return last
@@ -101,8 +103,9 @@ def _batches(task: Task, source: Source, device: torch.device) -> Batches:
 def _save(folder: Path, recipe: dict[str, Any], state: TrainingState) -> None:
     """Write a checkpoint beside its place, put it there whole, drop all but the newest."""
     place = folder / states.name_of(state.step)
-    temporary = folder / f"{place.name}.tmp"
-    shutil.rmtree(temporary, ignore_errors=True)
+    temporary = folder / f"{place.name}{states.UNFINISHED}"
+    for left in states.unfinished_in(folder):  # by a kill in the middle of writing
+        shutil.rmtree(left)
     fitting.save(temporary, state, recipe)
     shutil.rmtree(place, ignore_errors=True)
     os.replace(temporary, place)

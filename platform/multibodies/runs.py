@@ -21,6 +21,7 @@ from typing import Any, TextIO
 from multibodies.errors import UserError
 from multibodies.files import write_bytes
 
+WORKER = "worker"  # the role of a group's first worker; its driver has the role "run"
 RECIPE, JOURNAL, FINISHED = "recipe.json", "train.jsonl", "finished.json"
 SHOWN = 4  # differences named in an error
 

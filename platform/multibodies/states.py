@@ -14,6 +14,7 @@ from multibodies.errors import UserError
 from multibodies.training import optimizer_tensors, restore_optimizer
 
 MODEL, OPTIMIZER, PREFIX = "model", "optimizer", "step-"
+UNFINISHED = ".tmp"  # ends the name of a folder that is still being written
 
 
 def save_state(
@@ -55,7 +56,18 @@ def name_of(step: int) -> str:
 
 def states_in(folder: Path) -> list[Path]:
     """Return the checkpoints' folders below `folder`, by step, whole or not."""
-    return sorted(path for path in folder.glob(f"{PREFIX}*") if path.is_dir())
+    found = sorted(path for path in folder.glob(f"{PREFIX}*") if path.is_dir())
+    return [path for path in found if path.suffix != UNFINISHED]
+
+
+def unfinished_in(folder: Path) -> list[Path]:
+    """Return what killed writers left beside the checkpoints' places."""
+    return sorted(folder.glob(f"{PREFIX}*{UNFINISHED}"))
+
+
+def step_of(folder: Path) -> int:
+    """Return the step in a checkpoint's name."""
+    return int(folder.name.removeprefix(PREFIX))
 
 
 def newest(folder: Path) -> Path | None:

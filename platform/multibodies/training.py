@@ -120,9 +120,9 @@ def train_step(
     batch: Batch,
     rate: float,
 ) -> Outcome:
-    """One update; refuses a loss that is not finite before it reaches the weights.
+    """One update; refuses a loss or gradient that is not finite before it reaches the weights.
 
-    Raises FloatingPointError naming the terms that are not finite.
+    Raises FloatingPointError naming the terms that are not finite, or not so times their weights.
     """
     for group in optimizer.param_groups:
         group["lr"] = rate
@@ -130,14 +130,23 @@ def train_step(
     outcome: Outcome = objective(forward(batch), labels_of(batch))
     loss = outcome.total.mean()
     if not torch.isfinite(loss):
-        bad = [name for name, term in outcome.terms.items() if not torch.isfinite(term).all()]
+        bad = [name for name, term in weighted(objective, outcome) if not torch.isfinite(term)]
         raise FloatingPointError(
             f"loss is {float(loss.detach())}; not finite: {', '.join(bad) or 'total'}"
         )
     loss.backward()
-    nn.utils.clip_grad_norm_([p for g in optimizer.param_groups for p in g["params"]], 50.0)
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    norm = nn.utils.clip_grad_norm_(parameters, 50.0)
+    if not torch.isfinite(norm):
+        raise FloatingPointError(f"the gradient's norm is {float(norm)}, of a finite loss")
     optimizer.step()
     return outcome
+
+
+def weighted(objective: Objective, outcome: Outcome) -> Iterator[tuple[str, Tensor]]:
+    """Yield each term's name and the sum of its size over the batch, times its weight."""
+    for name, term in outcome.terms.items():
+        yield name, term.detach().abs().sum() * max(1.0, objective.weights[name])
 
 
 def train(

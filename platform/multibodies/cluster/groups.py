@@ -18,6 +18,7 @@ from typing import Any
 import ray.data
 import ray.train
 import torch
+from ray.exceptions import OutOfMemoryError, RayActorError
 from ray.train import (
     Checkpoint,
     CheckpointConfig,
@@ -25,14 +26,17 @@ from ray.train import (
     FailureConfig,
     RunConfig,
     ScalingConfig,
+    WorkerGroupError,
 )
 from ray.train.torch import TorchTrainer
 
 from multibodies import runs, states
-from multibodies.cluster import connect, snapshots
+from multibodies.cluster import connect, lasting, snapshots
+from multibodies.errors import UserError
 from multibodies.recorder import Recorder
 
 MAX_FAILURES = 3
+DEATHS = (RayActorError, OutOfMemoryError)
 STORAGE = "ray"  # Ray's storage, below a run's folder
 IN_MEMORY = 4 << 30
 PATIENCE = 60.0  # seconds in which the workers of a killed driver are gone
@@ -86,7 +90,7 @@ def run_group(
     """Run `work(settings)` in each worker until the last step's checkpoint is reported; return it.
 
     `read` gives the datasets. Goes on from what an earlier run left, and does nothing where it had
-    come to the end.
+    come to the end. Raises UserError as the workers do, and where they died too often.
     """
     last = run.last()
     if last is not None:
@@ -94,7 +98,7 @@ def run_group(
     connect()
     fallback = snapshots.repair(run.storage)
     trainer = TorchTrainer(
-        work,
+        lasting.stopping(work, run.folder),
         train_loop_config={**settings, "threads": execution.cpus, "fallback": fallback},
         scaling_config=scaling(execution, in_memory),
         run_config=RunConfig(
@@ -107,9 +111,27 @@ def run_group(
         datasets=dict(read()),
         dataset_config=DataConfig(datasets_to_split=[] if in_memory else "all"),
     )
-    checkpoint = trainer.fit().checkpoint
+    with lasting.told(run.folder), deaths_explained(run):
+        checkpoint = trainer.fit().checkpoint
     assert checkpoint is not None, "the last step always reports a checkpoint"
     return checkpoint
+
+
+@contextmanager
+def deaths_explained(run: Run) -> Iterator[None]:
+    """Raise UserError where the workers of the block did not fail but died, and too often."""
+    try:
+        yield
+    except WorkerGroupError as error:
+        # how Ray Train noticed is wrapped around the death itself
+        failures = [getattr(f, "health_check_failure", f) for f in error.worker_failures.values()]
+        if not failures or not all(isinstance(failure, DEATHS) for failure in failures):
+            raise
+        raise UserError(
+            f"{run.folder}: a worker of '{run.name}' died {MAX_FAILURES + 1} times; where it was "
+            "killed for its memory, lower batch_size or give it a larger machine; the same command "
+            "goes on from the last checkpoint"
+        ) from error
 
 
 def discard(folder: Path) -> None:
@@ -141,7 +163,7 @@ def recording(
     if ray.train.get_context().get_world_rank() != 0:
         yield Recorder(steps, checkpoint_every, None, average)
         return
-    with runs.alone(folder, "worker", PATIENCE):
+    with runs.alone(folder, runs.WORKER, PATIENCE):
         journal = runs.Journal(folder / runs.JOURNAL, step)
         yield Recorder(steps, checkpoint_every, journal, average)
 

@@ -25,7 +25,7 @@ from multibodies.progress import Progress
 from multibodies.protocols import dataset_of, protocol_of
 from multibodies.report import summary
 from multibodies.report.provenance import command_line, git_commit, machine, versions
-from multibodies.report.results import log_results, write_results
+from multibodies.report.results import log_cells, log_results, write_results
 from multibodies.sweep import (
     Plan,
     Training,
@@ -34,6 +34,7 @@ from multibodies.sweep import (
     mark_done,
     write_timings,
 )
+from multibodies.sweep.state import JOURNAL
 from multibodies.tracking import Tracker
 from multibodies.tracking_server import tracking_server
 
@@ -58,19 +59,24 @@ class How:
 def run_sweep(plan: Plan, run_dir: str | Path, how: How | None = None) -> str:
     """Run a plan into its folder and return the table as text.
 
-    Raises UserError on a folder of another recipe, a damaged shard, and as the stages do.
+    Raises UserError on a folder of another recipe or one that another process works in, a damaged
+    shard, and as the stages do; what a training raises, after all others came to their end.
     """
     run_dir, how = Path(run_dir).resolve(), how or How()
     started = time.time()
-    check_recipe(run_dir, plan)
-    verify_shared(plan, run_dir)
     with ExitStack() as stack:
+        stack.enter_context(runs.alone(run_dir))
+        check_recipe(run_dir, plan)
+        verify_shared(plan, run_dir)
         uri = stack.enter_context(backends(plan, run_dir, how))
-        tracker = stack.enter_context(Tracker(uri, run_dir / "journal", plan.name))
+        tracker = stack.enter_context(Tracker(uri, run_dir / JOURNAL, plan.name))
         parent = stack.enter_context(tracker.run())
         run_shared(plan, run_dir, how.workers, how.gpus, how.share)
         parent.tags(tags_of(plan, run_dir))
-        run_trainings(plan, run_dir, how, tracker)
+        failed = run_trainings(plan, run_dir, how, tracker)
+        if failed:
+            finish_others(plan.without(failed), run_dir, tracker)
+            raise next(iter(failed.values()))
         plan, chosen = score_sweep(plan, run_dir)
         provenance = provenance_of(plan, run_dir, chosen)
         timings = write_timings(run_dir, plan)
@@ -97,8 +103,10 @@ def backends(plan: Plan, run_dir: Path, how: How) -> Iterator[str]:
         yield server.uri
 
 
-def run_trainings(plan: Plan, run_dir: Path, how: How, tracker: Tracker) -> None:
-    """Run the trainings and inferences that are not done, here or in another run, side by side."""
+def run_trainings(plan: Plan, run_dir: Path, how: How, tracker: Tracker) -> dict[str, Exception]:
+    """Run the trainings and inferences that are not done, here or in another run, side by side;
+    return why some failed.
+    """
     if how.share is not None:
         for training in plan.trainings:
             take_training(plan, training, run_dir, how.share)
@@ -108,18 +116,27 @@ def run_trainings(plan: Plan, run_dir: Path, how: How, tracker: Tracker) -> None
         if not (is_done(run_dir, t.stage) and is_done(run_dir, t.inference))
     ]
     if not todo:
-        return
+        return {}
     started = time.monotonic()
     with shown(plan, todo, run_dir, tracker):
         first = plan.priors[0]
         tasks = [task_of(training, first, run_dir, how.workers, how.gpus) for training in todo]
-        run_trials(tasks, run_dir / "tune")
-    fits = [training for training in todo if not is_done(run_dir, training.stage)]
+        failed = run_trials(tasks, run_dir / "tune")
+    through = [training for training in todo if training.id not in failed]
+    fits = [training for training in through if not is_done(run_dir, training.stage)]
     share = (time.monotonic() - started) / max(1, len(fits))
     for training in fits:
         mark_done(run_dir, training.stage, share)
-    for training in todo:
+    for training in through:
         mark_done(run_dir, training.inference, 0.0)
+    return failed
+
+
+def finish_others(plan: Plan, run_dir: Path, tracker: Tracker) -> None:
+    """Score and log the cells of the trainings that did not fail; the report waits for all."""
+    if plan.cells:
+        score_sweep(plan, run_dir)
+        log_cells(tracker, plan, run_dir, tags_of(plan, run_dir))
 
 
 @contextmanager

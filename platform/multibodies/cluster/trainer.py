@@ -19,6 +19,7 @@ from multibodies.config import Config
 from multibodies.data.training_rows import Source
 from multibodies.errors import UserError
 from multibodies.fitting import StageName, Task
+from multibodies.mishaps import explained
 from multibodies.recorder import OnReport, Recorder, shown
 from multibodies.training import Batches, Forward, TrainingState, on_device, train
 
@@ -126,7 +127,8 @@ def work(settings: dict[str, Any]) -> None:
         save = partial(report, settings["recipe"], recorder)
         make = fitting.augmented_for(task, source, on_device(make, device), rank, world)
         epoch = settings["steps_per_epoch"]
-        train(state, forward, objective, make, stage, recorder, save, rank, epoch)
+        with explained(task.stage, stage.batch_size, state):
+            train(state, forward, objective, make, stage, recorder, save, rank, epoch)
 
 
 def batches_of(task: Task, source: Source, in_memory: bool, rank: int, world: int) -> Batches:

@@ -138,11 +138,11 @@ def resources_of(task: TrialTask) -> dict[str, float]:
     return {"memory": 1 << 20}
 
 
-def run_trials(tasks: Sequence[TrialTask], storage: Path) -> None:
+def run_trials(tasks: Sequence[TrialTask], storage: Path) -> dict[str, Exception]:
     """Run trials side by side as the cluster's CPUs (or GPUs) allow.
 
-    Raises UserError where a trial failed because of something a user can mend; else RuntimeError
-    naming the trial. KeyboardInterrupt, which Tune takes for an end without errors, goes on.
+    One that fails does not stop the others. Returns why, by id: UserError where a user can mend it,
+    else RuntimeError. KeyboardInterrupt, which Tune takes for an end without errors, goes on.
     """
     connect()
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
@@ -173,16 +173,18 @@ def run_trials(tasks: Sequence[TrialTask], storage: Path) -> None:
     )
     with environment(RAY_ADDRESS=address):  # a trial's own Train run must join this cluster
         results = tuner.fit()
-    _raise_first(tasks, results)
-    if not all(is_complete(task) for task in tasks):
+    failed = _failures(tasks, results)
+    if not all(task.id in failed or is_complete(task) for task in tasks):
         raise KeyboardInterrupt
+    return failed
 
 
-def _raise_first(tasks: Sequence[TrialTask], results: tune.ResultGrid) -> None:
+def _failures(tasks: Sequence[TrialTask], results: tune.ResultGrid) -> dict[str, Exception]:
+    failed: dict[str, Exception] = {}
     for task, result in zip(tasks, results, strict=False):
-        if result.error is None:
-            continue
-        cause: BaseException = getattr(result.error, "cause", None) or result.error
-        if isinstance(cause, UserError):
-            raise cause
-        raise RuntimeError(f"training {task.id} failed: {cause}") from result.error
+        if result.error is not None:
+            cause: BaseException = getattr(result.error, "cause", None) or result.error
+            kind = UserError if isinstance(cause, UserError) else RuntimeError
+            failed[task.id] = kind(f"training {task.id} failed: {cause}")
+            failed[task.id].__cause__ = result.error
+    return failed

@@ -82,14 +82,8 @@ def training_figure(plan: Plan, run_dir: Path) -> Figure:
 def log_results(
     tracker: Tracker, parent: RunLog, plan: Plan, run_dir: Path, tags: Mapping[str, str]
 ) -> None:
-    """Log every cell as a finished child run, the files to the parent."""
-    frame = pd.read_parquet(run_dir / PER_IMAGE)
-    details = pd.read_parquet(run_dir / DIAGNOSTICS)
-    for cell in plan.cells:
-        mine = (of_training(table, cell.scoring) for table in (frame, details))
-        with tracker.run(cell.id) as run:
-            log_cell(run, cell, *mine)
-            run.tags({**tags, "seed": cell.seed, "ours": cell.ours})
+    """Log every cell as a finished child run, settings and files to the parent."""
+    log_cells(tracker, plan, run_dir, tags)
     parent.params({"seeds": list(plan.sweep.seeds), **plan.base.model_dump(mode="json")})
     for name in (f"{STEM}.json", f"{STEM}.md", f"{STEM}.html", PER_IMAGE, DIAGNOSTICS):
         parent.artifact(run_dir / name)
@@ -97,6 +91,17 @@ def log_results(
     parent.artifact(run_dir / MANIFEST, "data")
     for path in sorted((run_dir / FIGURES).glob("*.png")):
         parent.artifact(path, FIGURES)
+
+
+def log_cells(tracker: Tracker, plan: Plan, run_dir: Path, tags: Mapping[str, str]) -> None:
+    """Log every cell as a finished child run."""
+    frame = pd.read_parquet(run_dir / PER_IMAGE)
+    details = pd.read_parquet(run_dir / DIAGNOSTICS)
+    for cell in plan.cells:
+        mine = (of_training(table, cell.scoring) for table in (frame, details))
+        with tracker.run(cell.id) as run:
+            log_cell(run, cell, *mine)
+            run.tags({**tags, "seed": cell.seed, "ours": cell.ours})
 
 
 def log_cell(run: RunLog, cell: Cell, frame: pd.DataFrame, details: pd.DataFrame) -> None:

@@ -8,8 +8,8 @@ dataset, one prior and one stage 1.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -145,6 +145,17 @@ class Plan:
             **_unusual(sweep),
             **({"prepared": self.content} if self.content else {}),
         }
+
+    def without(self, trainings: Collection[str]) -> Plan:
+        """Return the plan without some trainings and their cells. It chooses no flow weight, which
+        is a choice over all of them."""
+        return replace(
+            self,
+            sweep=replace(self.sweep, candidates=()),
+            trainings=tuple(t for t in self.trainings if t.id not in trainings),
+            scorings=tuple(s for s in self.scorings if s.training.id not in trainings),
+            cells=tuple(c for c in self.cells if c.training not in trainings),
+        )
 
 
 def _unusual(sweep: Sweep) -> dict[str, Any]:

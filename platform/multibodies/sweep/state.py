@@ -13,6 +13,7 @@ from multibodies.sweep.plan import Plan, Stage
 
 PLAN_FILE = "plan.json"
 DONE_FILE = "done.json"
+JOURNAL = "journal"  # what the tracker logged
 TIMINGS_FILE = "timings.json"
 
 

@@ -1,6 +1,19 @@
 """The one MLflow adapter: a local journal first, a server when there is one."""
 
 from multibodies.tracking.journal import Event, Journal, read_journal
-from multibodies.tracking.tracker import RunLog, Tracker, flat, replay
+from multibodies.tracking.replaying import Replayed, end_open_runs, replay, runs_in
+from multibodies.tracking.runlog import RunLog, flat
+from multibodies.tracking.tracker import Tracker
 
-__all__ = ["Event", "Journal", "RunLog", "Tracker", "flat", "read_journal", "replay"]
+__all__ = [
+    "Event",
+    "Journal",
+    "Replayed",
+    "RunLog",
+    "Tracker",
+    "end_open_runs",
+    "flat",
+    "read_journal",
+    "replay",
+    "runs_in",
+]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import urllib.request
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 SWEEP_TAG = "multibodies.sweep"
 CELL_TAG = "multibodies.cell"
+PARENT_TAG = "mlflow.parentRunId"  # MLflow's own: the UI nests by it
 PARENT_CELL = "(sweep)"  # the parent run's value of CELL_TAG; MLflow cannot search for an empty tag
 PER_BATCH = {"metrics": 1000, "params": 100, "tags": 100}  # MLflow's limits of one log_batch
 PROBE_SECONDS = 1.0
@@ -38,7 +40,10 @@ class _Known:
 
 
 class Sink:
-    """Sends events to one MLflow server. Raises OSError or MlflowException when it cannot."""
+    """Sends events to one MLflow server. Raises OSError or MlflowException when it cannot.
+
+    new: how many runs, params, metrics and artifacts the server did not have.
+    """
 
     def __init__(self, uri: str, timeout: int = 2) -> None:
         """Probe `uri` within PROBE_SECONDS, so that a dead server costs no more; then set up."""
@@ -48,18 +53,16 @@ class Sink:
             from mlflow import MlflowClient
 
             self._client = MlflowClient(tracking_uri=uri)
+        self.new: Counter[str] = Counter()
         self._timeout = timeout
         self._experiments: dict[str, str] = {}
         self._runs: dict[tuple[str, str], _Known] = {}
 
     def send(self, events: Sequence[Event]) -> list[str]:
         """Bring the server up to these events; return what it could not take, in words."""
-        groups: dict[tuple[str, str], list[Event]] = {}
-        for event in events:
-            groups.setdefault((event.sweep, event.cell), []).append(event)
         problems: list[str] = []
         with _limits(self._timeout):
-            for (sweep, cell), group in groups.items():
+            for (sweep, cell), group in by_run(events).items():
                 known = self._run(sweep, cell, group[0].time_ms)
                 problems += [f"{sweep}/{cell}: {p}" for p in self._send_run(known, group)]
         return problems
@@ -84,6 +87,7 @@ class Sink:
             batch: dict[str, Any] = {kind: items[start : start + size]}
             try:
                 self._client.log_batch(known.run_id, synchronous=True, **batch)
+                self.new[kind] += len(batch[kind])
             except RestException as error:
                 problems.append(f"{kind} refused: {error.message}")
         return problems
@@ -93,10 +97,11 @@ class Sink:
 
         fresh, problems = [], []
         for key, value in _merged(events, "params"):
-            if known.params.setdefault(key, value) != value:
-                problems.append(f"param {key} is {known.params[key]}, not changed to {value}")
-            else:
+            if key not in known.params:
+                known.params[key] = value
                 fresh.append(Param(key, value))
+            elif known.params[key] != value:
+                problems.append(f"param {key} is {known.params[key]}, not changed to {value}")
         return problems + self._log(known, "params", fresh)
 
     def _artifacts(self, known: _Known, events: Sequence[Event]) -> list[str]:
@@ -105,6 +110,7 @@ class Sink:
         for path, folder in chosen:
             if Path(path).is_file():
                 self._client.log_artifact(known.run_id, path, folder or None)
+                self.new["artifacts"] += 1
             else:
                 problems.append(f"artifact {path} is not there any more")
         return problems
@@ -119,13 +125,14 @@ class Sink:
     def _run(self, sweep: str, cell: str, time_ms: int) -> _Known:
         if (sweep, cell) not in self._runs:
             experiment = self._experiment(sweep)
-            found = self._find(experiment, sweep, cell)
             tags = {SWEEP_TAG: sweep, CELL_TAG: cell or PARENT_CELL}
-            if found is None and cell:
-                tags["mlflow.parentRunId"] = self._run(sweep, "", time_ms).run_id
+            if cell:
+                tags[PARENT_TAG] = self._run(sweep, "", time_ms).run_id
+            found = self._find(experiment, tags)
             if found is None:
                 run = self._client.create_run(experiment, time_ms, tags, cell or sweep)
                 self._runs[sweep, cell] = _Known(run.info.run_id)
+                self.new["runs"] += 1
             else:
                 self._runs[sweep, cell] = self._known(found)
         return self._runs[sweep, cell]
@@ -140,10 +147,19 @@ class Sink:
             self._experiments[name] = number
         return self._experiments[name]
 
-    def _find(self, experiment: str, sweep: str, cell: str) -> Run | None:
-        wanted = f"tags.`{SWEEP_TAG}` = '{sweep}' and tags.`{CELL_TAG}` = '{cell or PARENT_CELL}'"
+    def _find(self, experiment: str, tags: Mapping[str, str]) -> Run | None:
+        """Find a run by its tags. A hanging server may carry out what its client gave up, and so
+        make a run twice: the first stays, below the one parent; the journal has what both held."""
+        wanted = " and ".join(f"tags.`{key}` = '{tags[key]}'" for key in (SWEEP_TAG, CELL_TAG))
         runs = self._client.search_runs([experiment], wanted, order_by=["start_time"])
-        return runs[0] if runs else None
+        for twin in runs[1:]:
+            self._client.delete_run(twin.info.run_id)
+        if not runs:
+            return None
+        parent = tags.get(PARENT_TAG)
+        if parent is not None and runs[0].data.tags.get(PARENT_TAG) != parent:
+            self._client.set_tag(runs[0].info.run_id, PARENT_TAG, parent)
+        return runs[0]
 
     def _known(self, run: Run) -> _Known:
         run_id = run.info.run_id
@@ -153,6 +169,14 @@ class Sink:
             for metric in self._client.get_metric_history(run_id, key)
         }
         return _Known(run_id, dict(run.data.params), steps)
+
+
+def by_run(events: Sequence[Event]) -> dict[tuple[str, str], list[Event]]:
+    """Return the events of each run, (sweep, cell) -> events, in order."""
+    groups: dict[tuple[str, str], list[Event]] = {}
+    for event in events:
+        groups.setdefault((event.sweep, event.cell), []).append(event)
+    return groups
 
 
 def _merged(events: Sequence[Event], kind: str) -> list[tuple[str, str]]:

@@ -1,0 +1,158 @@
+"""Sweeps whose driver or one cell is lost: N cells give N finished runs, equal to calm ones."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mlflow_checks import journaled, served
+from model_samples import save_dataset, save_prior
+from multibodies import fitting, runs
+from multibodies.cluster.sweeps import How, run_sweep
+from multibodies.errors import UserError
+from multibodies.sweep import Plan, Sweep, expand, mark_done
+from training_samples import TINY, largest_difference, save_stage1, tiny_config
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+STEPS = [2, 4, 6]
+
+
+def plan_of(name: str, weights: tuple[float, ...] = (0.0, 0.1)) -> Plan:
+    """Return a plan of two tiny trainings of two cells each."""
+    fixed = {**TINY, "model.trains": "all", "evaluation.splits": ["wild-test"]}
+    score = {"evaluation.flow_weight": (0.0, 1.0)}
+    return expand(Sweep(name, "smoke", (0,), fixed, {"loss.ri": weights}, score))
+
+
+def prepared(folder: Path, plan: Plan) -> Path:
+    """Make the run's folder with its shared stages done."""
+    run_dir = folder / plan.name
+    save_dataset(run_dir / "data", {"lab-train": [8, 8], "lab-val": [4], "wild-test": [4]})
+    save_prior(run_dir / "prior" / "weights")
+    save_stage1(run_dir / "stage1" / "weights", tiny_config())
+    for stage in plan.shared:
+        mark_done(run_dir, stage, 0.0)
+    return run_dir
+
+
+@pytest.fixture(scope="module")
+def calm(tmp_path_factory: pytest.TempPathFactory, ray_local: Any, tracking_uri: str) -> Path:
+    """An undisturbed sweep."""
+    plan = plan_of("calm")
+    run_dir = prepared(tmp_path_factory.mktemp("runs"), plan)
+    run_sweep(plan, run_dir, How(tracking_uri=tracking_uri))
+    return run_dir
+
+
+def check_calm(calm: Path, run_dir: Path, plan: Plan, uri: str) -> None:
+    """One FINISHED run per cell and the parent's, equal to the journal and to the calm sweep's."""
+    found = served(uri, plan.name)
+    assert set(found) == {"(sweep)", *(cell.id for cell in plan.cells)}
+    assert {run["status"] for run in found.values()} == {"FINISHED"}
+    held = journaled(run_dir / "journal")
+    theirs = served(uri, "calm")
+    for cell in plan.cells:
+        ours = found[cell.id]["metrics"]
+        assert ours == held[cell.id]["metrics"]
+        assert ours == pytest.approx(theirs[cell.id]["metrics"], rel=1e-5)
+        assert [step for key, step in ours if key == "train_total"] == STEPS
+    for training in plan.trainings:
+        place = training.stage.directory
+        assert largest_difference(*(d / place / fitting.WEIGHTS for d in (calm, run_dir))) == 0
+        lines = (run_dir / place / runs.JOURNAL).read_text().splitlines()
+        assert [json.loads(line)["step"] for line in lines] == STEPS
+
+
+DRIVER = """
+import os, signal, sys
+from pathlib import Path
+from multibodies.cluster import sweeps, tuner
+from multibodies.cluster.sweeps import How, run_sweep
+from test_lost_drivers import killing_trial, plan_of
+run_dir, uri, when = sys.argv[1:4]
+def die(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+if when == "training":
+    tuner.trial = killing_trial(os.getpid())
+else:
+    sweeps.score_sweep = die
+run_sweep(plan_of("lost"), run_dir, How(cpus=2, tracking_uri=uri))
+"""
+
+
+def killing_trial(driver: int) -> Any:
+    """Return a trial that kills the sweep's driver when it has saved its first checkpoint."""
+
+    def trial(settings: dict[str, str], tasks: dict[str, Any]) -> None:
+        import time
+
+        from multibodies import local
+        from multibodies.cluster import tuner as there
+
+        save = local._save
+
+        def dying(*arguments: Any) -> None:
+            save(*arguments)
+            os.kill(driver, signal.SIGKILL)
+            time.sleep(120)  # with its driver gone, Ray ends this process too
+
+        local._save = dying  # type: ignore[assignment]
+        there.trial(settings, tasks)
+
+    return trial
+
+
+def lose_driver(run_dir: Path, uri: str, when: str) -> None:
+    here = Path(__file__).parent
+    environment = {**os.environ, "PYTHONPATH": f"{os.environ['PYTHONPATH']}:{here}"}
+    command = [sys.executable, "-c", DRIVER, str(run_dir), uri, when]
+    done = subprocess.run(
+        command, env=environment, timeout=300, check=False, capture_output=True, text=True
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr[-3000:]
+
+
+def test_a_sweep_whose_driver_is_killed_twice(
+    calm: Path, tmp_path: Path, tracking_uri: str
+) -> None:
+    """Promise: killed by -9 while Tune trains, again after the trainings, and given a third time,
+    a sweep ends as an undisturbed one: no run twice, none RUNNING, no step done again."""
+    plan = plan_of("lost")
+    run_dir = prepared(tmp_path, plan)
+    lose_driver(run_dir, tracking_uri, "training")
+    assert len(list(run_dir.glob("cells/*/checkpoints/step-*2"))) >= 1
+    assert not list(run_dir.glob("cells/*/finished.json"))
+    lose_driver(run_dir, tracking_uri, "scoring")
+    weights = sorted(run_dir.glob("cells/*/weights/weights.safetensors"))
+    before = [path.stat().st_mtime_ns for path in weights]
+    assert len(before) == 2
+    assert {run["status"] for run in journaled(run_dir / "journal").values()} == {"RUNNING"}
+    run_sweep(plan, run_dir, How(tracking_uri=tracking_uri))
+    assert [path.stat().st_mtime_ns for path in weights] == before
+    check_calm(calm, run_dir, plan, tracking_uri)
+
+
+def test_a_cell_whose_loss_is_not_finite(calm: Path, tmp_path: Path, tracking_uri: str) -> None:
+    """Promise: the sweep ends with one error that names training, step and term; that training's
+    cells end FAILED, the others FINISHED with an undisturbed sweep's numbers."""
+    plan = plan_of("sick", (0.0, 1e39))
+    run_dir = prepared(tmp_path, plan)
+    told = r"training seed0-ri1e\+39 failed: stage2: step 1: loss is inf; not finite: ri;"
+    with pytest.raises(UserError, match=told):
+        run_sweep(plan, run_dir, How(tracking_uri=tracking_uri))
+    found, theirs = (served(tracking_uri, name) for name in ("sick", "calm"))
+    status = {name: run["status"] for name, run in found.items()}
+    assert status == {
+        "(sweep)": "FAILED",
+        **{c.id: "FAILED" if "1e+39" in c.id else "FINISHED" for c in plan.cells},
+    }
+    for cell in plan.cells[:2]:
+        ours = found[cell.id]["metrics"]
+        assert ours == pytest.approx(theirs[cell.id]["metrics"], rel=1e-5)
