@@ -22,7 +22,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install table2 paper-dry-run smoke stage1 test test-fast lint bench format ui readme lock clean
+.PHONY: help install table2 paper-dry-run smoke stage1 test test-fast drills lint bench format ui readme lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -47,8 +47,11 @@ table2: $(STAMP) ## the paper's Table 2 on the embedded data, into runs/table2 (
 smoke: $(STAMP) ## the same path and files in under 3 minutes, into runs/table2-smoke
 	$(BIN)/multibodies sweep sweeps/table2.toml --smoke --out runs/table2-smoke --stage1 $(STAGE1) --workers $(WORKERS)
 
-test: lint ## lint, types, import contracts and every test
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
+test: lint ## lint, types, import contracts and every test but the drills
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "not drill"
+
+drills: $(STAMP) ## kill workers, nodes and drivers of trainings and sweeps: nothing lost, nothing twice (5 minutes)
+	$(BIN)/python -m pytest -m drill
 
 test-fast: $(STAMP) ## the tests that start no Ray, no server and no training
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "not slow"

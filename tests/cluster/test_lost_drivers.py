@@ -20,7 +20,7 @@ from multibodies.errors import UserError
 from multibodies.sweep import Plan, Sweep, expand, mark_done
 from training_samples import TINY, largest_difference, save_stage1, tiny_config
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.drill, pytest.mark.timeout(900)]
 STEPS = [2, 4, 6]
 
 

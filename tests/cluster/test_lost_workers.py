@@ -25,7 +25,7 @@ from training_samples import largest_difference, save_rows, save_stage1, tiny_co
 
 ROUNDING = 2e-5  # as in test_trainer: the same sums in another order
 Capture = pytest.CaptureFixture[str]
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.drill, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")
@@ -176,13 +176,11 @@ cluster.shutdown()
 
 
 def lose_node(storage: Path) -> None:
-    """Kill the node of this process; its workers go with it."""
-    import time
-
+    """Kill the node of this process, and this process, as a machine that stops does."""
     raylet = os.getppid()
     assert Path(f"/proc/{raylet}/comm").read_text().startswith("raylet")
     os.kill(raylet, signal.SIGKILL)
-    time.sleep(120)
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def test_a_killed_node(rows: Path, stage1: Path, calm: Path, tmp_path: Path) -> None:

@@ -1,11 +1,10 @@
-"""The whole road of Table 2 at the smallest size: from nothing as a submitted job that also trains
-stage 1, and again here without work.
+"""The whole road of Table 2 at the smallest size: from nothing as a submitted job, and again here
+without work. Stage 1 is the shipped one; test_paper.py's road trains it.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +20,13 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 def _plan() -> Plan:
-    sweep = replace(load_sweep(SWEEPS[0].parent / "table2.toml"), stage1="train")
-    return expand(smoke_variant(sweep))
+    return expand(smoke_variant(load_sweep(SWEEPS[0].parent / "table2.toml")))
 
 
 @pytest.fixture(scope="module")
 def table2(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run_dir = tmp_path_factory.mktemp("runs") / "table2-smoke"
-    options = ["--smoke", "--stage1", "train", "--out", str(run_dir)]
+    options = ["--smoke", "--out", str(run_dir)]
     with ray_head.head() as address:
         done = ray_head.submit(address, ["python", "jobs/sweep.py", "sweeps/table2.toml", *options])
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
@@ -148,13 +146,14 @@ def test_every_other_sweep_file_runs_at_smoke_scale(
 
     from multibodies.cluster import sweeps, tuner
 
-    def one_by_one(tasks: list[tuner.TrialTask], storage: Path) -> None:
+    def one_by_one(tasks: list[tuner.TrialTask], storage: Path) -> dict[str, Exception]:
         for task in tasks:
             tuner.trial({"id": task.id}, {task.id: task})
+        return {}
 
     monkeypatch.setattr(sweeps, "run_trials", one_by_one)
     monkeypatch.setattr(ray.tune, "report", lambda metrics: None)
-    plan = expand(smoke_variant(replace(load_sweep(path), stage1="train")))
+    plan = expand(smoke_variant(load_sweep(path)))
     run_dir = tmp_path / plan.name
     how = sweeps.How(tracking_uri=tracking_uri, share=table2.parent)
     sweeps.run_sweep(plan, run_dir, how)

@@ -254,6 +254,7 @@ trainer.fit(tiny_config(), "stage2", rows, out, start_from=stage1, progress=Fals
 
 
 @pytest.mark.slow
+@pytest.mark.drill
 @pytest.mark.usefixtures("ray_local", "soon")
 def test_a_killed_driver_goes_on_when_started_again(
     rows: Path, stage1: Path, calm: Path, tmp_path: Path
