@@ -16,25 +16,30 @@ import ray
 from ray import tune
 from ray.tune.integration.ray_train import TuneReportCallback
 
-from multibodies import runs
+from multibodies import rungs, runs
 from multibodies.cluster import connect
 from multibodies.cluster.evaluate import infer
-from multibodies.cluster.groups import IN_MEMORY
+from multibodies.cluster.concurrency import trials_at_once
+from multibodies.cluster.groups import IN_MEMORY, discard
 from multibodies.cluster.trainer import Execution, fit
 from multibodies.config import Config
 from multibodies.data.training_rows import open_source
 from multibodies.environs import environment
 from multibodies.errors import UserError
 from multibodies.evaluation import infer_tasks
+from multibodies.halving import Halving
 from multibodies.local import fit_local
+from multibodies.rungs import StoppedEarly
 from multibodies.sweep import Prior, Training
+from multibodies.training import GoesOn, always
 
 
 @dataclass(frozen=True)
 class TrialTask:
     """One trial: a training's id and settings, what it starts from, where it writes.
 
-    alone: whether its own process trains, being the only worker, on rows that it can hold.
+    alone: whether its own process trains, being the only worker, on rows that it can hold; halving:
+    whom it asks whether to go on.
     """
 
     id: str
@@ -49,9 +54,22 @@ class TrialTask:
     workers: int
     gpus: int
     alone: bool = False
+    halving: Halving | None = None
+
+    @property
+    def goes_on(self) -> GoesOn:
+        """What a training in the trial's own process asks."""
+        return always if self.halving is None else self.halving.goes_on
 
 
-def task_of(training: Training, prior: Prior, run_dir: Path, workers: int, gpus: int) -> TrialTask:
+def task_of(
+    training: Training,
+    prior: Prior,
+    run_dir: Path,
+    workers: int,
+    gpus: int,
+    halving: Halving | None = None,
+) -> TrialTask:
     """Return the trial of a training, which infers under a prior."""
     rows = run_dir / training.rows
     return TrialTask(
@@ -67,13 +85,21 @@ def task_of(training: Training, prior: Prior, run_dir: Path, workers: int, gpus:
         workers=workers,
         gpus=gpus,
         alone=workers == 1 and open_source(rows, training.config.splits.train).size <= IN_MEMORY,
+        halving=halving,
     )
 
 
 def trial(settings: dict[str, str], tasks: dict[str, TrialTask]) -> None:
-    """Train stage 2 and infer its hypotheses; both skip what is done."""
+    """Train stage 2 and infer its hypotheses; both skip what is done.
+
+    A training that is stopped early returns by itself: Tune kills nothing, and nothing is left.
+    """
     task = tasks[settings["id"]]
-    (work_alone if task.alone else lead_workers)(task)
+    try:
+        (work_alone if task.alone else lead_workers)(task)
+    except StoppedEarly:
+        discard(Path(task.out))
+        return
     runs.finish(Path(task.hypotheses))
 
 
@@ -93,6 +119,7 @@ def work_alone(task: TrialTask) -> None:
         device="cuda" if task.gpus else "cpu",
         on_report=on_report,
         progress=False,
+        goes_on=task.goes_on,
     )
     where = task.images, weights, task.splits, task.hypotheses
     for part in infer_tasks(task.config, *where, prior=task.prior, gpu=task.gpus > 0):
@@ -113,6 +140,7 @@ def lead_workers(task: TrialTask) -> None:
         name=task.id,
         progress=False,
         execution=execution,
+        halving=task.halving,
     )
     infer(
         task.config,
@@ -127,8 +155,9 @@ def lead_workers(task: TrialTask) -> None:
 
 
 def is_complete(task: TrialTask) -> bool:
-    """Whether a trial came to its end, also in an earlier run."""
-    return runs.finished(Path(task.hypotheses)) is not None
+    """Whether a trial came to its end, also in an earlier run: in full, or stopped early."""
+    ended = runs.finished(Path(task.hypotheses)), rungs.stopped(Path(task.out))
+    return any(notes is not None for notes in ended)
 
 
 def resources_of(task: TrialTask) -> dict[str, float]:
@@ -138,8 +167,10 @@ def resources_of(task: TrialTask) -> dict[str, float]:
     return {"memory": 1 << 20}
 
 
-def run_trials(tasks: Sequence[TrialTask], storage: Path) -> dict[str, Exception]:
-    """Run trials side by side as the cluster's CPUs (or GPUs) allow.
+def run_trials(
+    tasks: Sequence[TrialTask], storage: Path, at_once: int | None = None
+) -> dict[str, Exception]:
+    """Run trials side by side: `at_once`, or else as many as the cluster's CPUs (or GPUs) allow.
 
     One that fails does not stop the others. Returns why, by id: UserError where a user can mend it,
     else RuntimeError. KeyboardInterrupt, which Tune takes for an end without errors, goes on.
@@ -148,8 +179,6 @@ def run_trials(tasks: Sequence[TrialTask], storage: Path) -> dict[str, Exception
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
     address = ray.get_runtime_context().gcs_address
     first = tasks[0]
-    unit, held = ("GPU", first.workers * first.gpus) if first.gpus else ("CPU", first.workers)
-    at_once = max(1, int(ray.cluster_resources().get(unit, 1)) // held)
     tuner = tune.Tuner(
         tune.with_resources(
             tune.with_parameters(trial, tasks={task.id: task for task in tasks}),
@@ -157,7 +186,7 @@ def run_trials(tasks: Sequence[TrialTask], storage: Path) -> dict[str, Exception
         ),
         param_space={"id": tune.grid_search([task.id for task in tasks])},
         tune_config=tune.TuneConfig(
-            max_concurrent_trials=at_once,
+            max_concurrent_trials=trials_at_once(at_once, first.workers, first.gpus, len(tasks)),
             trial_name_creator=lambda t: t.config["id"],
             trial_dirname_creator=lambda t: t.config["id"],
             metric="total",

@@ -4,7 +4,7 @@ No Ray here: a plan is checked on a laptop.
 """
 
 from multibodies.sweep.choose import best_of, choose_flow_weight
-from multibodies.sweep.definition import Sweep
+from multibodies.sweep.definition import Stopping, Sweep
 from multibodies.sweep.expand import content_of, expand, with_flow_weight
 from multibodies.sweep.files import load_sweep
 from multibodies.sweep.plan import Cell, Plan, Prior, Scoring, Stage, Training
@@ -25,6 +25,7 @@ __all__ = [
     "Prior",
     "Scoring",
     "Stage",
+    "Stopping",
     "Sweep",
     "Training",
     "best_of",
