@@ -52,14 +52,13 @@ class Halving:
         if not self.is_rung(state):
             return True
         path, step = Path(self.path), state.step
-        known = rungs.decision(path, self.training, step)
-        if known is None:
-            known = rungs.decide(
-                path, self.training, step, self.error(state.model), self.rule.reduction
-            )
-        if not known:
-            rungs.stop(Path(self.out), step=step, metric=self.rule.metric)
-        return known
+        line = rungs.decision(path, self.training, step)
+        if line is None:
+            error = self.error(state.model)
+            line = rungs.decide(path, self.training, step, error, self.rule.reduction)
+        if not line["goes_on"]:
+            rungs.stop(Path(self.out), step=step, metric=self.rule.metric, value=line["value"])
+        return bool(line["goes_on"])
 
     def error(self, regressor: Regressor) -> float:
         """Return the metric in mm on the first rows of the val splits, the mean over splits."""

@@ -22,8 +22,11 @@ class StoppedEarly(UserError):
     """A training that its sweep's rule has ended before its last step; it has no weights."""
 
 
-def decide(path: Path, training: str, step: int, value: float, reduction: int) -> bool:
-    """Record a training's value (less is better) at a rung; say whether it goes on.
+Line = dict[str, Any]  # step, training, value, goes_on
+
+
+def decide(path: Path, training: str, step: int, value: float, reduction: int) -> Line:
+    """Record a training's value (less is better) at a rung and whether it goes on; return both.
 
     It does among the best 1/reduction of those that have come there, and at least as the best; of
     equal values the first to come is the better.
@@ -40,17 +43,15 @@ def decide(path: Path, training: str, step: int, value: float, reduction: int) -
         line = {"step": step, "training": training, "value": value, "goes_on": goes_on}
         torn = path.read_bytes()[-1:] not in (b"", b"\n")  # by a writer that was killed
         file.write(b"\n" * torn + json.dumps(line).encode() + b"\n")
-    return goes_on
+    return line
 
 
-def decision(path: Path, training: str, step: int) -> bool | None:
+def decision(path: Path, training: str, step: int) -> Line | None:
     """Return what was decided on a training at a rung; None: nothing yet."""
-    mine = (line for line in _rung(path, step) if line["training"] == training)
-    line = next(mine, None)
-    return None if line is None else bool(line["goes_on"])
+    return next((line for line in _rung(path, step) if line["training"] == training), None)
 
 
-def _rung(path: Path, step: int) -> list[dict[str, Any]]:
+def _rung(path: Path, step: int) -> list[Line]:
     return [line for line in runs.Tail(path).new() if line["step"] == step]
 
 

@@ -146,13 +146,14 @@ def test_every_other_sweep_file_runs_at_smoke_scale(
     """
     import ray.tune
 
-    from multibodies.cluster import sweeps, tuner
+    from multibodies.cluster import sweeps, trainings, tuner
 
-    def one_by_one(tasks: list[tuner.TrialTask], storage: Path) -> None:
+    def one_by_one(tasks: list[tuner.TrialTask], storage: Path, at_once: int | None) -> list[Any]:
         for task in tasks:
             tuner.trial({"id": task.id}, {task.id: task})
+        return []
 
-    monkeypatch.setattr(sweeps, "run_trials", one_by_one)
+    monkeypatch.setattr(trainings, "run_trials", one_by_one)
     monkeypatch.setattr(ray.tune, "report", lambda metrics: None)
     plan = expand(smoke_variant(replace(load_sweep(path), stage1="train")))
     run_dir = tmp_path / plan.name

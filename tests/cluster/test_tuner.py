@@ -31,7 +31,7 @@ def tune(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     context = SimpleNamespace(gcs_address="here")
     monkeypatch.setattr("multibodies.cluster.tuner.connect", lambda: None)
     monkeypatch.setattr(ray, "get_runtime_context", lambda: context)
-    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 2.0})
+    monkeypatch.setattr("multibodies.cluster.tuner.trials_at_once", lambda *_: 2)
     monkeypatch.setattr(
         ray.tune, "Tuner", lambda *_, **__: SimpleNamespace(fit=lambda: list(results))
     )

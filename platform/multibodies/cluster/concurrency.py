@@ -34,7 +34,6 @@ def largest_cluster() -> Mapping[str, float]:
     KubeRay's does not."""
     from ray._private.state import state  # Ray has no public road to its autoscaler's limits
 
-    state._connect_if_needed()
     return state.get_max_resources_from_cluster_config() or {}
 
 

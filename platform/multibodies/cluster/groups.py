@@ -137,7 +137,7 @@ def deaths_explained(run: Run) -> Iterator[None]:
 
 
 def discard(folder: Path) -> None:
-    """Remove the checkpoints of a run that has ended: several times its weights, and of no more use."""
+    """Remove the checkpoints of a run that has ended: several times its weights, of no more use."""
     for name in (STORAGE, local.RESUME):
         shutil.rmtree(folder / name, ignore_errors=True)
 

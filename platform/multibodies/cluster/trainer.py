@@ -49,8 +49,8 @@ def fit(
     needs. `execution`, where given, replaces `workers` and `gpus`. `on_report(step, metrics)` is
     called in this process, once per journal line. Raises UserError before any training: a damaged
     shard, a checkpoint of another network, features of another stage 1, a folder made with another
-    recipe, a batch that the workers cannot share equally. Raises StoppedEarly where `halving`, asked
-    by the first worker, has ended the training.
+    recipe, a batch that the workers cannot share equally. Raises StoppedEarly where `halving`, whom
+    the first worker asks, has ended the training.
     """
     start = None if start_from is None else Path(start_from).resolve()
     data = None if dataset is None else Path(dataset).resolve()
@@ -142,9 +142,7 @@ def work(settings: dict[str, Any]) -> None:
             train(state, forward, objective, make, stage, recorder, save, rank, epoch, ask)
 
 
-def goes_on(
-    halving: Halving | None, rank: int, device: torch.device, state: TrainingState
-) -> bool:
+def goes_on(halving: Halving | None, rank: int, device: torch.device, state: TrainingState) -> bool:
     """Ask at a rung whether to go on: the first worker looks, the others wait for its answer."""
     if halving is None or not halving.is_rung(state):
         return True

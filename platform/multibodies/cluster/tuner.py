@@ -18,8 +18,8 @@ from ray.tune.integration.ray_train import TuneReportCallback
 
 from multibodies import rungs, runs
 from multibodies.cluster import connect
-from multibodies.cluster.evaluate import infer
 from multibodies.cluster.concurrency import trials_at_once
+from multibodies.cluster.evaluate import infer
 from multibodies.cluster.groups import IN_MEMORY, discard
 from multibodies.cluster.trainer import Execution, fit
 from multibodies.config import Config

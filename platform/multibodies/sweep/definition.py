@@ -33,8 +33,13 @@ class Range:
     def at(self, share: float) -> float | int:
         """Return the value at a share in [0, 1] of the way from low to high."""
         way = self.low * (self.high / self.low) ** share if self.log else None
-        value = self.low + share * (self.high - self.low) if way is None else way
-        return round(value) if self.whole else float(f"{value:.3g}")
+        return self.rounded(self.low + share * (self.high - self.low) if way is None else way)
+
+    def rounded(self, value: float) -> float | int:
+        """Return a value as it is used."""
+        if self.whole:
+            return round(value)
+        return min(max(float(f"{value:.3g}"), self.low), self.high)
 
 
 @dataclass(frozen=True)

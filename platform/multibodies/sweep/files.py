@@ -4,7 +4,8 @@ The file's tables: `[set]` changes settings for all cells, `[evaluation]` is sho
 `evaluation.*` in `[set]`, `[train]` lists axes that need a training of their own, `[prior]` axes
 that refit only the prior, `[score]` axes that act on stored hypotheses, `[search]` draws from
 `[train]` instead of crossing it, `[stopping]` ends trainings early, `[ours]` is what is not in the
-paper: the flow weights from which alpha is chosen on val. `vary = "one"` varies each axis of `[train]` alone.
+paper: the flow weights from which alpha is chosen on val. `vary = "one"` varies each axis of
+`[train]` alone.
 """
 
 from __future__ import annotations

@@ -116,6 +116,14 @@ class Plan:
         alone = sweep.search is None and sweep.stopping is None and not sweep.prior
         return alone and set(sweep.train) <= {"loss.ri"}
 
+    @property
+    def undrawn(self) -> int:
+        """How many points an adaptive search has yet to draw, of a plan with all its trainings."""
+        search = self.sweep.search
+        if search is None or not search.startup:
+            return 0
+        return search.samples - len(self.trainings) // len(self.sweep.seeds)
+
     def stage(self, name: str) -> Stage:
         """Return the shared stage of that name."""
         return next(stage for stage in self.shared if stage.name == name)

@@ -76,6 +76,6 @@ def _splits(sweep: Sweep, table: Mapping[str, Any]) -> tuple[str, ...]:
     if not asked or any(not split.endswith("-val") for split in asked):
         raise UserError(
             "[stopping] splits: a training is judged on val splits only, such as "
-            f"[\"wild-val\"], got {list(asked)}"
+            f'["wild-val"], got {list(asked)}'
         )
     return asked
