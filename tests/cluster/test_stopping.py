@@ -44,10 +44,17 @@ def prepared(folder: Path, plan: Plan) -> Path:
     return run_dir
 
 
+SINGLE = ("_StatsActor", "_AutoscalingCoordinatorActor")  # Ray Data's, as long as its driver
+
+
 def alive() -> set[str]:
+    """Return the actors that are not dead."""
     from ray._private.state import actors
 
-    return {name for name, actor in actors().items() if actor["State"] != "DEAD"}
+    found = [(actor["ActorClassName"], name, actor["State"]) for name, actor in actors().items()]
+    return {
+        f"{kind} {name}" for kind, name, state in found if kind not in SINGLE and state != "DEAD"
+    }
 
 
 def check_nothing_left(ray: Any, before: set[str], seconds: float = 30.0) -> None:

@@ -8,7 +8,7 @@ trial that was killed goes on from its last checkpoint when the sweep is run aga
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,6 +60,9 @@ class TrialTask:
     def goes_on(self) -> GoesOn:
         """What a training in the trial's own process asks."""
         return always if self.halving is None else self.halving.goes_on
+
+
+Trial = Callable[[dict[str, str], dict[str, TrialTask]], None]
 
 
 def task_of(
@@ -168,9 +171,14 @@ def resources_of(task: TrialTask) -> dict[str, float]:
 
 
 def run_trials(
-    tasks: Sequence[TrialTask], storage: Path, at_once: int | None = None
+    tasks: Sequence[TrialTask],
+    storage: Path,
+    at_once: int | None = None,
+    work: Trial | None = None,
 ) -> dict[str, Exception]:
     """Run trials side by side: `at_once`, or else as many as the cluster's CPUs (or GPUs) allow.
+
+    `work` is what each does, None: train and infer.
 
     One that fails does not stop the others. Returns why, by id: UserError where a user can mend it,
     else RuntimeError. KeyboardInterrupt, which Tune takes for an end without errors, goes on.
@@ -181,7 +189,7 @@ def run_trials(
     first = tasks[0]
     tuner = tune.Tuner(
         tune.with_resources(
-            tune.with_parameters(trial, tasks={task.id: task for task in tasks}),
+            tune.with_parameters(work or trial, tasks={task.id: task for task in tasks}),
             resources_of(first),
         ),
         param_space={"id": tune.grid_search([task.id for task in tasks])},
