@@ -146,7 +146,7 @@ def test_stopping_asks_for_one_seed_and_an_n_that_every_m_has(tmp_path: Path) ->
     with pytest.raises(UserError, match="goes with one seed"):
         load_sweep(path)
     path.write_text(f'name="a"\n[train]\n"stage2.num_hypotheses"=[5, 25]\n{rule}')
-    with pytest.raises(UserError, match="mpjpe_n25 cannot be had of stage2.num_hypotheses = 5"):
+    with pytest.raises(UserError, match=r"mpjpe_n25 cannot be had of stage2\.num_hypotheses = 5"):
         load_sweep(path)
     path.write_text(f'name="a"\n[train]\n"loss.ri"=[0, 1]\n{rule}')
     with pytest.raises(UserError, match="judged on val splits only"):

@@ -1,4 +1,4 @@
-"""How many trials run side by side, as a rule of what was asked, what is there and what may come."""
+"""How many trials run side by side: a rule of what was asked, what is there, what may come."""
 
 from __future__ import annotations
 

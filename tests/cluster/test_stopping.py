@@ -33,14 +33,20 @@ def plan_of(name: str) -> Plan:
 def prepared(folder: Path, plan: Plan) -> Path:
     """Make the run's folder with its shared stages done, and the first training's good result at
     the rung, so that it goes on and the second does not, whichever comes first."""
+    run_dir = shared_done(folder, plan)
+    line = {"step": 3, "training": GOOD, "value": 0.0, "goes_on": True}
+    (run_dir / rungs.RUNGS).write_text(json.dumps(line) + "\n")
+    return run_dir
+
+
+def shared_done(folder: Path, plan: Plan) -> Path:
+    """Make the run's folder with its shared stages done."""
     run_dir = folder / plan.name
     save_dataset(run_dir / "data", {"lab-train": [8, 8], "lab-val": [4], "wild-val": [4]})
     save_prior(run_dir / "prior" / "weights")
     save_stage1(run_dir / "stage1" / "weights", tiny_config())
     for stage in plan.shared:
         mark_done(run_dir, stage, 0.0)
-    line = {"step": 3, "training": GOOD, "value": 0.0, "goes_on": True}
-    (run_dir / rungs.RUNGS).write_text(json.dumps(line) + "\n")
     return run_dir
 
 

@@ -65,7 +65,10 @@ def tasks_of(plan: Plan, run_dir: Path) -> list[TrialTask]:
         TrialTask(
             training.id,
             training.config,
-            *[""] * 4,
+            "",
+            "",
+            "",
+            "",
             out=str(run_dir / training.stage.directory),
             hypotheses=str(run_dir / training.inference.directory),
             splits=(),
