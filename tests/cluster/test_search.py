@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_stopping import shared_done
 
 from mlflow_checks import served
 from multibodies.cluster import trainings, tuner
 from multibodies.cluster.sweeps import How, run_sweep
 from multibodies.errors import UserError
-from multibodies.sweep import Plan, Sweep, check_recipe, expand
+from multibodies.sweep import Plan, Sweep, check_recipe, draw_more, expand
 from multibodies.sweep.adaptive import DRAWN
 from multibodies.sweep.definition import Range, Search
+from sweep_samples import shared_done
 from training_samples import TINY
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -71,8 +71,7 @@ def test_a_search_killed_twice_has_the_points_of_an_undisturbed_one(
     assert len(undisturbed) == len(set(undisturbed)) == SEARCH.samples
     run_dir = shared_done(tmp_path, plan)
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        draw = trainings.draw_more
-        patch.setattr(trainings, "draw_more", lambda *a: draw(*a) and die())
+        patch.setattr(trainings, "draw_more", lambda *a: draw_more(*a) and die())
         run_sweep(plan, run_dir, how)
     assert trained == undisturbed[:1] and len(points_in(run_dir)) == 1
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):

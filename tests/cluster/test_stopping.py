@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from mlflow_checks import served
-from model_samples import save_dataset, save_prior
 from multibodies import rungs
 from multibodies.cluster.sweeps import How, run_sweep
-from multibodies.sweep import Plan, Stopping, Sweep, describe_plan, expand, mark_done
-from training_samples import TINY, save_stage1, tiny_config
+from multibodies.sweep import Plan, Stopping, Sweep, describe_plan, expand
+from sweep_samples import shared_done
+from training_samples import TINY
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]  # a leaked worker would hang the sweep
 RULE = Stopping("mpjpe_n3", ("wild-val",), grace=3, reduction=2, images=4)
@@ -36,17 +36,6 @@ def prepared(folder: Path, plan: Plan) -> Path:
     run_dir = shared_done(folder, plan)
     line = {"step": 3, "training": GOOD, "value": 0.0, "goes_on": True}
     (run_dir / rungs.RUNGS).write_text(json.dumps(line) + "\n")
-    return run_dir
-
-
-def shared_done(folder: Path, plan: Plan) -> Path:
-    """Make the run's folder with its shared stages done."""
-    run_dir = folder / plan.name
-    save_dataset(run_dir / "data", {"lab-train": [8, 8], "lab-val": [4], "wild-val": [4]})
-    save_prior(run_dir / "prior" / "weights")
-    save_stage1(run_dir / "stage1" / "weights", tiny_config())
-    for stage in plan.shared:
-        mark_done(run_dir, stage, 0.0)
     return run_dir
 
 
