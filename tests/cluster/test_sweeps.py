@@ -146,9 +146,9 @@ def test_every_other_sweep_file_runs_at_smoke_scale(
     """
     import ray.tune
 
-    from multibodies.cluster import sweeps, trainings, tuner
+    from multibodies.cluster import sweeps, trainings, trials, tuner
 
-    def one_by_one(tasks: list[tuner.TrialTask], storage: Path, at_once: int | None) -> list[Any]:
+    def one_by_one(tasks: list[trials.TrialTask], storage: Path, at_once: int | None) -> list[Any]:
         for task in tasks:
             tuner.trial({"id": task.id}, {task.id: task})
         return []

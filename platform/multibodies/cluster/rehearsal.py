@@ -18,7 +18,8 @@ from typing import Any
 from multibodies import runs
 from multibodies.cluster import connect
 from multibodies.cluster.trainings import shown
-from multibodies.cluster.tuner import TrialTask, run_trials
+from multibodies.cluster.trials import TrialTask
+from multibodies.cluster.tuner import run_trials
 from multibodies.sweep import Plan, Sweep, expand
 from multibodies.sweep.definition import Range, Search
 from multibodies.tracking import Tracker

@@ -17,7 +17,8 @@ from multibodies.cluster.concurrency import trials_at_once
 from multibodies.cluster.how import How
 from multibodies.cluster.scores import score_cells
 from multibodies.cluster.sharing import take_training
-from multibodies.cluster.tuner import run_trials, task_of
+from multibodies.cluster.trials import task_of
+from multibodies.cluster.tuner import run_trials
 from multibodies.halving import Halving
 from multibodies.progress import Progress
 from multibodies.sweep import (

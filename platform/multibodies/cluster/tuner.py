@@ -9,87 +9,26 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import ray
 from ray import tune
 from ray.tune.integration.ray_train import TuneReportCallback
 
-from multibodies import rungs, runs
+from multibodies import runs
 from multibodies.cluster import connect
 from multibodies.cluster.concurrency import trials_at_once
 from multibodies.cluster.evaluate import infer
-from multibodies.cluster.groups import IN_MEMORY, discard
+from multibodies.cluster.groups import discard
 from multibodies.cluster.trainer import Execution, fit
-from multibodies.config import Config
-from multibodies.data.training_rows import open_source
+from multibodies.cluster.trials import TrialTask, is_complete, resources_of
 from multibodies.environs import environment
 from multibodies.errors import UserError
 from multibodies.evaluation import infer_tasks
-from multibodies.halving import Halving
 from multibodies.local import fit_local
 from multibodies.rungs import StoppedEarly
-from multibodies.sweep import Prior, Training
-from multibodies.training import GoesOn, always
-
-
-@dataclass(frozen=True)
-class TrialTask:
-    """One trial: a training's id and settings, what it starts from, where it writes.
-
-    alone: whether its own process trains, being the only worker, on rows that it can hold; halving:
-    whom it asks whether to go on.
-    """
-
-    id: str
-    config: Config
-    rows: str
-    images: str
-    stage1: str
-    prior: str
-    out: str
-    hypotheses: str
-    splits: tuple[str, ...]
-    workers: int
-    gpus: int
-    alone: bool = False
-    halving: Halving | None = None
-
-    @property
-    def goes_on(self) -> GoesOn:
-        """What a training in the trial's own process asks."""
-        return always if self.halving is None else self.halving.goes_on
-
 
 Trial = Callable[[dict[str, str], dict[str, TrialTask]], None]
-
-
-def task_of(
-    training: Training,
-    prior: Prior,
-    run_dir: Path,
-    workers: int,
-    gpus: int,
-    halving: Halving | None = None,
-) -> TrialTask:
-    """Return the trial of a training, which infers under a prior."""
-    rows = run_dir / training.rows
-    return TrialTask(
-        training.id,
-        training.config,
-        rows=str(rows),
-        images=str(run_dir / "data"),
-        stage1=str(run_dir / "stage1" / "weights"),
-        prior=str(run_dir / prior.weights),
-        out=str(run_dir / training.stage.directory),
-        hypotheses=str(run_dir / training.inference.directory),
-        splits=tuple(training.inference.recipe["splits"]),
-        workers=workers,
-        gpus=gpus,
-        alone=workers == 1 and open_source(rows, training.config.splits.train).size <= IN_MEMORY,
-        halving=halving,
-    )
 
 
 def trial(settings: dict[str, str], tasks: dict[str, TrialTask]) -> None:
@@ -155,19 +94,6 @@ def lead_workers(task: TrialTask) -> None:
         gpu=task.gpus > 0,
         progress=False,
     )
-
-
-def is_complete(task: TrialTask) -> bool:
-    """Whether a trial came to its end, also in an earlier run: in full, or stopped early."""
-    ended = runs.finished(Path(task.hypotheses)), rungs.stopped(Path(task.out))
-    return any(notes is not None for notes in ended)
-
-
-def resources_of(task: TrialTask) -> dict[str, float]:
-    """Return what a trial holds; Tune wants some resource even of one that holds none."""
-    if task.alone:
-        return {"CPU": 1, "GPU": task.gpus}
-    return {"memory": 1 << 20}
 
 
 def run_trials(
