@@ -87,5 +87,5 @@ def test_only_one_worker_trains_in_the_trials_own_process(
     assert [_trainable(tmp_path, workers).alone for workers in (1, 2)] == [True, False]
     monkeypatch.setattr(
         "multibodies.cluster.trials.IN_MEMORY", 1000
-    )  # and only on rows it can hold
+    )  # on rows it can hold
     assert not _trainable(tmp_path, 1).alone
