@@ -11,14 +11,14 @@ from typing import Any
 
 import torch
 
-from multibodies import fitting, runs, states
+from multibodies import fitting, rungs, runs, states
 from multibodies.config import Config
 from multibodies.data.training_rows import Source, read_paths
 from multibodies.fitting import StageName, Task
 from multibodies.mishaps import explained
 from multibodies.mixing import held_batches
 from multibodies.recorder import OnReport, Recorder, shown
-from multibodies.training import Batches, Forward, TrainingState, on_device, train
+from multibodies.training import Batches, Forward, GoesOn, TrainingState, always, on_device, train
 
 RESUME = "checkpoints"
 KEPT = 2
@@ -35,11 +35,12 @@ def fit_local(
     device: str = "cpu",
     on_report: OnReport | None = None,
     progress: bool = True,
+    goes_on: GoesOn = always,
 ) -> Path:
     """Train a stage in this process and return the folder of its weights; goes on where it stopped.
 
     The dataset is held in memory; None: fresh images. Raises UserError as `cluster.trainer.fit`
-    does.
+    does, StoppedEarly among them.
     """
     start = None if start_from is None else Path(start_from)
     data = None if dataset is None else Path(dataset)
@@ -48,11 +49,12 @@ def fit_local(
         source = fitting.open_rows(task)
         recipe = fitting.recipe_of(task, source)
         runs.claim(task.out, recipe)
+        rungs.refuse_stopped(task.out)
         if runs.finished(task.out) is None:
             steps = task.settings.steps
             bar = shown(steps, stage, on_report) if progress else nullcontext(on_report)
             with bar as report:
-                last = _run(task, source, recipe, torch.device(device), report)
+                last = _run(task, source, recipe, torch.device(device), report, goes_on)
             fitting.conclude(task, last)
             shutil.rmtree(task.out / RESUME, ignore_errors=True)  # of no more use
     return task.weights
@@ -64,6 +66,7 @@ def _run(
     recipe: dict[str, Any],
     device: torch.device,
     on_report: OnReport | None,
+    goes_on: GoesOn,
 ) -> Path:
     """Train from the newest whole checkpoint, if any; return the last one's folder."""
     folder, stage = task.out / RESUME, task.settings
@@ -83,7 +86,9 @@ def _run(
             Recorder(stage.steps, stage.checkpoint_every, journal, on_report=on_report),
             partial(_save, folder, recipe),
             steps_per_epoch=fitting.steps_per_epoch(task, source),
+            goes_on=goes_on,
         )
+    rungs.refuse_stopped(task.out)
     last = states.newest(folder)
     assert last is not None, "the last step always saves a checkpoint"
     return last

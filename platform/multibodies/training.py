@@ -24,6 +24,7 @@ from multibodies.core.skinning import VertexBody
 Batch = dict[str, Tensor]
 Batches = Callable[[int], Iterator[Batch]]
 Report = Callable[[int, dict[str, float]], None]
+GoesOn = Callable[["TrainingState"], bool]
 
 
 @dataclass
@@ -149,6 +150,11 @@ def weighted(objective: Objective, outcome: Outcome) -> Iterator[tuple[str, Tens
         yield name, term.detach().abs().sum() * max(1.0, objective.weights[name])
 
 
+def always(_: TrainingState) -> bool:
+    """Go on whatever the state: nothing stops a training before its last step."""
+    return True
+
+
 def train(
     state: TrainingState,
     forward: nn.Module,
@@ -159,8 +165,9 @@ def train(
     save: Callable[[TrainingState], None],
     rank: int = 0,
     steps_per_epoch: int = 1,
+    goes_on: GoesOn = always,
 ) -> TrainingState:
-    """Run from `state.step` to `stage.steps`.
+    """Run from `state.step` to `stage.steps`, or to the step after which it does not go on.
 
     batches(step) yields that step's batch and the following ones, so that a resumed run sees what
     an undisturbed
@@ -180,6 +187,8 @@ def train(
         report(state.step, collapse(outcome))
         if state.step % stage.checkpoint_every == 0 or state.step == stage.steps:
             save(state)
+        if not goes_on(state):
+            break
     forward.eval()
     return state
 

@@ -34,7 +34,17 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_benchmark_runs(tmp_path: Path) -> None:
     suite.run((), tmp_path, device="cpu", rounds=1, threads=1, quick=True)
     rows = json.loads((tmp_path / "bench.json").read_text())
-    starts = ("joints", "K-means", "step", "inference", "prior", "training on", "bf16", "JPEG")
+    starts = (
+        "joints",
+        "K-means",
+        "step",
+        "inference",
+        "prior",
+        "training on",
+        "bf16",
+        "JPEG",
+        "scheduling",
+    )
     for start in starts:
         assert any(row["name"].startswith(start) for row in rows)
     assert all(row["ratio"] is not None or row["note"] for row in rows)

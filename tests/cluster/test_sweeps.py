@@ -144,14 +144,14 @@ def test_every_other_sweep_file_runs_at_smoke_scale(
     """
     import ray.tune
 
-    from multibodies.cluster import sweeps, tuner
+    from multibodies.cluster import sweeps, trainings, trials, tuner
 
-    def one_by_one(tasks: list[tuner.TrialTask], storage: Path) -> dict[str, Exception]:
+    def one_by_one(tasks: list[trials.TrialTask], storage: Path, at_once: int | None) -> list[Any]:
         for task in tasks:
             tuner.trial({"id": task.id}, {task.id: task})
-        return {}
+        return []
 
-    monkeypatch.setattr(sweeps, "run_trials", one_by_one)
+    monkeypatch.setattr(trainings, "run_trials", one_by_one)
     monkeypatch.setattr(ray.tune, "report", lambda metrics: None)
     plan = expand(smoke_variant(load_sweep(path)))
     run_dir = tmp_path / plan.name

@@ -18,7 +18,7 @@ import torch
 from model_samples import save_dataset, save_prior
 from multibodies import fitting, runs, states
 from multibodies.checkpoints import load_module, load_regressor, read_meta
-from multibodies.cluster import groups, snapshots, tuner
+from multibodies.cluster import groups, snapshots, trials, tuner
 from multibodies.cluster.groups import Execution
 from multibodies.cluster.trainer import fit
 from multibodies.data.training_rows import open_source
@@ -210,7 +210,7 @@ def test_a_trial_s_two_workers_of_which_one_is_killed_follow_the_golden_curve(
     calm = fit_local(config, "stage2", rows, tmp_path / "calm", start_from=stage1, progress=False)
     save_dataset(tmp_path / "images", {"wild-val": [4]})
     save_prior(tmp_path / "prior")
-    task = tuner.TrialTask(
+    task = trials.TrialTask(
         "one",
         config,
         rows=str(rows),
@@ -226,7 +226,7 @@ def test_a_trial_s_two_workers_of_which_one_is_killed_follow_the_golden_curve(
     monkeypatch.setattr(tuner, "trial", _killing_trial(marker))
     tuner.run_trials([task], tmp_path / "tune")
     assert marker.exists()
-    assert tuner.is_complete(task)
+    assert trials.is_complete(task)
     assert len(read_hypotheses(tmp_path / "hypotheses" / "wild-val" / "part-00000.parquet")) == 4
     assert largest_difference(calm, out / fitting.WEIGHTS) < ROUNDING
     steps = [4, 8, 12, 16, 20]

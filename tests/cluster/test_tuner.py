@@ -12,7 +12,8 @@ import ray.tune
 
 from model_samples import save_dataset, save_prior
 from multibodies import runs
-from multibodies.cluster.tuner import TrialTask, run_trials, task_of
+from multibodies.cluster.trials import TrialTask, task_of
+from multibodies.cluster.tuner import run_trials
 from multibodies.config import load_config
 from multibodies.errors import UserError
 from multibodies.sweep import Prior, Stage, Training
@@ -31,7 +32,7 @@ def tune(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     context = SimpleNamespace(gcs_address="here")
     monkeypatch.setattr("multibodies.cluster.tuner.connect", lambda: None)
     monkeypatch.setattr(ray, "get_runtime_context", lambda: context)
-    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 2.0})
+    monkeypatch.setattr("multibodies.cluster.tuner.trials_at_once", lambda *_: 2)
     monkeypatch.setattr(
         ray.tune, "Tuner", lambda *_, **__: SimpleNamespace(fit=lambda: list(results))
     )
@@ -84,5 +85,5 @@ def test_only_one_worker_trains_in_the_trials_own_process(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert [_trainable(tmp_path, workers).alone for workers in (1, 2)] == [True, False]
-    monkeypatch.setattr("multibodies.cluster.tuner.IN_MEMORY", 1000)  # and only on rows it can hold
+    monkeypatch.setattr("multibodies.cluster.trials.IN_MEMORY", 1000)  # on rows it can hold
     assert not _trainable(tmp_path, 1).alone

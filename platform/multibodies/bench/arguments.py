@@ -7,7 +7,7 @@ from pathlib import Path
 
 BENCHMARKS = (
     *("joints", "quantising", "step", "inference", "flow", "waiting", "throughput"),
-    "pictures",
+    *("pictures", "scheduling"),
 )
 
 

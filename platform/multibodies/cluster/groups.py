@@ -30,7 +30,7 @@ from ray.train import (
 )
 from ray.train.torch import TorchTrainer
 
-from multibodies import runs, states
+from multibodies import local, rungs, runs, states
 from multibodies.cluster import connect, lasting, snapshots
 from multibodies.errors import UserError
 from multibodies.recorder import Recorder
@@ -90,7 +90,8 @@ def run_group(
     """Run `work(settings)` in each worker until the last step's checkpoint is reported; return it.
 
     `read` gives the datasets. Goes on from what an earlier run left, and does nothing where it had
-    come to the end. Raises UserError as the workers do, and where they died too often.
+    come to the end. Raises UserError as the workers do, and where they died too often, StoppedEarly
+    where the run does not come to its last step.
     """
     last = run.last()
     if last is not None:
@@ -113,6 +114,7 @@ def run_group(
     )
     with lasting.told(run.folder), deaths_explained(run):
         checkpoint = trainer.fit().checkpoint
+    rungs.refuse_stopped(run.folder)
     assert checkpoint is not None, "the last step always reports a checkpoint"
     return checkpoint
 
@@ -135,8 +137,9 @@ def deaths_explained(run: Run) -> Iterator[None]:
 
 
 def discard(folder: Path) -> None:
-    """Remove the checkpoints of a finished run: several times its weights, and of no more use."""
-    shutil.rmtree(folder / STORAGE, ignore_errors=True)
+    """Remove the checkpoints of a run that has ended: several times its weights, of no more use."""
+    for name in (STORAGE, local.RESUME):
+        shutil.rmtree(folder / name, ignore_errors=True)
 
 
 def scaling(execution: Execution, in_memory: bool) -> ScalingConfig:
@@ -191,6 +194,15 @@ def report(step: int, metrics: Mapping[str, float], save: Callable[[Path], None]
     with TemporaryDirectory() as folder:
         save(Path(folder))
         ray.train.report(plain, Checkpoint.from_directory(folder), checkpoint_dir_name=name)
+
+
+def agreed(go_on: bool, device: torch.device) -> bool:
+    """Let all workers go on or stop together, which all call this: where one stops, all do."""
+    if ray.train.get_context().get_world_size() == 1:
+        return go_on
+    vote = torch.tensor(float(go_on), device=device)
+    torch.distributed.all_reduce(vote, op=torch.distributed.ReduceOp.MIN)
+    return bool(vote)
 
 
 def mean_over_workers(metrics: dict[str, float], device: torch.device) -> dict[str, float]:

@@ -5,55 +5,34 @@ Everything that is done is kept: the same command goes on where it was stopped.
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from multibodies import runs
 from multibodies.cluster import connect
+from multibodies.cluster.how import How
 from multibodies.cluster.scores import score_sweep
-from multibodies.cluster.sharing import take_training
 from multibodies.cluster.stages import run_shared, verify_shared
-from multibodies.cluster.tuner import run_trials, task_of
+from multibodies.cluster.trainings import stopped_in, train_all
 from multibodies.data.manifest import read_manifest
-from multibodies.progress import Progress
 from multibodies.protocols import dataset_of, protocol_of
 from multibodies.report import summary
+from multibodies.report.early import log_stopped, stopped_rows
 from multibodies.report.provenance import command_line, git_commit, machine, versions
 from multibodies.report.results import log_cells, log_results, write_results
-from multibodies.sweep import (
-    Plan,
-    Training,
-    check_recipe,
-    is_done,
-    mark_done,
-    write_timings,
-)
+from multibodies.sweep import Plan, check_recipe, is_done, with_drawn, write_timings
 from multibodies.sweep.state import JOURNAL
 from multibodies.tracking import Tracker
 from multibodies.tracking_server import tracking_server
 
+__all__ = ["How", "run_sweep"]
+
 DATA = {"embedded": "embedded synthetic images; not comparable with the paper's"}
-
-
-@dataclass(frozen=True)
-class How:
-    """How a sweep runs; none of it bears on its numbers.
-
-    port None: a free one for MLflow; share: the folder of runs whose finished stages are taken.
-    """
-
-    workers: int = 1
-    gpus: int = 0
-    cpus: int | None = None
-    port: int | None = None
-    tracking_uri: str | None = None
-    share: Path | None = None
 
 
 def run_sweep(plan: Plan, run_dir: str | Path, how: How | None = None) -> str:
@@ -73,15 +52,17 @@ def run_sweep(plan: Plan, run_dir: str | Path, how: How | None = None) -> str:
         parent = stack.enter_context(tracker.run())
         run_shared(plan, run_dir, how.workers, how.gpus, how.share)
         parent.tags(tags_of(plan, run_dir))
-        failed = run_trainings(plan, run_dir, how, tracker)
+        whole, failed = train_all(plan, run_dir, how, tracker)
+        stopped = stopped_in(whole, run_dir)
+        log_stopped(tracker, whole, stopped, tags_of(plan, run_dir))
         if failed:
-            finish_others(plan.without(failed), run_dir, tracker)
+            finish_others(whole.without({*failed, *stopped}), run_dir, tracker)
             raise next(iter(failed.values()))
-        plan, chosen = score_sweep(plan, run_dir)
+        plan, chosen = score_sweep(whole.without(stopped), run_dir)
         provenance = provenance_of(plan, run_dir, chosen)
         timings = write_timings(run_dir, plan)
         provenance["seconds"] = {**timings, "this command": round(time.time() - started, 1)}
-        page = write_results(plan, run_dir, provenance)
+        page = write_results(plan, run_dir, provenance, stopped_rows(whole, stopped))
         log_results(tracker, parent, plan, run_dir, tags_of(plan, run_dir))
     return summary.show(page)
 
@@ -92,7 +73,9 @@ def backends(plan: Plan, run_dir: Path, how: How) -> Iterator[str]:
 
     Both take seconds to come up, so they do it side by side. Gives the server's address.
     """
-    idle = all(is_done(run_dir, stage) for stage in plan.stages())
+    plan = with_drawn(plan, run_dir)
+    left = plan.without(stopped_in(plan, run_dir))
+    idle = not plan.undrawn and all(is_done(run_dir, stage) for stage in left.stages())
     ray = None if idle else partial(connect, how.cpus)
     if how.tracking_uri is not None:
         if ray:
@@ -103,72 +86,13 @@ def backends(plan: Plan, run_dir: Path, how: How) -> Iterator[str]:
         yield server.uri
 
 
-def run_trainings(plan: Plan, run_dir: Path, how: How, tracker: Tracker) -> dict[str, Exception]:
-    """Run the trainings and inferences that are not done, here or in another run, side by side;
-    return why some failed.
-    """
-    if how.share is not None:
-        for training in plan.trainings:
-            take_training(plan, training, run_dir, how.share)
-    todo = [
-        t
-        for t in plan.trainings
-        if not (is_done(run_dir, t.stage) and is_done(run_dir, t.inference))
-    ]
-    if not todo:
-        return {}
-    started = time.monotonic()
-    with shown(plan, todo, run_dir, tracker):
-        first = plan.priors[0]
-        tasks = [task_of(training, first, run_dir, how.workers, how.gpus) for training in todo]
-        failed = run_trials(tasks, run_dir / "tune")
-    through = [training for training in todo if training.id not in failed]
-    fits = [training for training in through if not is_done(run_dir, training.stage)]
-    share = (time.monotonic() - started) / max(1, len(fits))
-    for training in fits:
-        mark_done(run_dir, training.stage, share)
-    for training in through:
-        mark_done(run_dir, training.inference, 0.0)
-    return failed
-
-
 def finish_others(plan: Plan, run_dir: Path, tracker: Tracker) -> None:
-    """Score and log the cells of the trainings that did not fail; the report waits for all."""
+    """Score and log the cells of the trainings that did not fail; the report waits for all, and so
+    does the choice of a flow weight."""
     if plan.cells:
+        plan = replace(plan, sweep=replace(plan.sweep, candidates=()))
         score_sweep(plan, run_dir)
         log_cells(tracker, plan, run_dir, tags_of(plan, run_dir))
-
-
-@contextmanager
-def shown(plan: Plan, todo: list[Training], run_dir: Path, tracker: Tracker) -> Iterator[None]:
-    """Follow the trainings' journals: one bar over all their steps, curves in the cells' MLflow
-    runs."""
-    steps = sum(training.config.stage2.steps for training in todo)
-    lock = threading.Lock()
-    with ExitStack() as stack:
-        bar = stack.enter_context(Progress(steps, f"{len(todo)} trainings", unit="step"))
-        for training in todo:
-            line = _on_line(training, plan, tracker, bar, lock)
-            journal = run_dir / training.stage.directory / runs.JOURNAL
-            stack.enter_context(runs.follow(journal, line))
-        yield
-
-
-def _on_line(
-    training: Training, plan: Plan, tracker: Tracker, bar: Progress, lock: threading.Lock
-) -> Callable[[int, dict[str, Any]], None]:
-    logs = [tracker.run(cell.id) for cell in plan.cells if cell.training == training.id]
-    seen = 0
-
-    def on_line(step: int, metrics: dict[str, Any]) -> None:
-        nonlocal seen
-        with lock:
-            bar.advance(step - seen, f"{training.id} loss {metrics['total']:.2f}")
-            seen = step
-            for log in logs:
-                log.metrics({f"train_{name}": value for name, value in metrics.items()}, step)
-
-    return on_line
 
 
 def tags_of(plan: Plan, run_dir: Path) -> dict[str, str]:

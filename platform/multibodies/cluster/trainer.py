@@ -12,13 +12,14 @@ import torch
 from ray.train import Checkpoint
 from ray.train.torch import get_device, prepare_model
 
-from multibodies import fitting, runs
+from multibodies import fitting, rungs, runs
 from multibodies.cluster import batches, groups
 from multibodies.cluster.groups import Execution, Run
 from multibodies.config import Config
 from multibodies.data.training_rows import Source
 from multibodies.errors import UserError
 from multibodies.fitting import StageName, Task
+from multibodies.halving import Halving
 from multibodies.mishaps import explained
 from multibodies.recorder import OnReport, Recorder, shown
 from multibodies.training import Batches, Forward, TrainingState, on_device, train
@@ -40,6 +41,7 @@ def fit(
     on_report: OnReport | None = None,
     progress: bool = True,
     execution: Execution | None = None,
+    halving: Halving | None = None,
 ) -> Path:
     """Train a stage and return the folder of its weights; a finished run is not trained again.
 
@@ -47,7 +49,8 @@ def fit(
     needs. `execution`, where given, replaces `workers` and `gpus`. `on_report(step, metrics)` is
     called in this process, once per journal line. Raises UserError before any training: a damaged
     shard, a checkpoint of another network, features of another stage 1, a folder made with another
-    recipe, a batch that the workers cannot share equally.
+    recipe, a batch that the workers cannot share equally. Raises StoppedEarly where `halving`, whom
+    the first worker asks, has ended the training.
     """
     start = None if start_from is None else Path(start_from).resolve()
     data = None if dataset is None else Path(dataset).resolve()
@@ -57,12 +60,13 @@ def fit(
         source = fitting.open_rows(task)
         recipe = fitting.recipe_of(task, source)
         runs.claim(task.out, recipe)
+        rungs.refuse_stopped(task.out)
         if runs.finished(task.out) is None:
             check_shares(task, source, execution.workers)
             steps = task.settings.steps
             bar = shown(steps, stage, on_report) if progress else nullcontext(on_report)
             with bar as report, runs.follow(task.out / runs.JOURNAL, report):
-                checkpoint = run(task, name or stage, source, recipe, execution)
+                checkpoint = run(task, name or stage, source, recipe, execution, halving)
             with checkpoint.as_directory() as folder:
                 fitting.conclude(task, Path(folder))
             groups.discard(task.out)
@@ -82,7 +86,12 @@ def check_shares(task: Task, source: Source, workers: int) -> None:
 
 
 def run(
-    task: Task, name: str, source: Source, recipe: dict[str, Any], execution: Execution
+    task: Task,
+    name: str,
+    source: Source,
+    recipe: dict[str, Any],
+    execution: Execution,
+    halving: Halving | None,
 ) -> Checkpoint:
     """Run the workers until the last step; return the last checkpoint."""
     in_memory = source.size <= execution.in_memory
@@ -100,6 +109,7 @@ def run(
         "source": source,
         "recipe": recipe,
         "in_memory": in_memory,
+        "halving": halving,
         "steps_per_epoch": fitting.steps_per_epoch(task, source),
     }
     this = Run(name, task.out, task.settings.steps)
@@ -127,8 +137,16 @@ def work(settings: dict[str, Any]) -> None:
         save = partial(report, settings["recipe"], recorder)
         make = fitting.augmented_for(task, source, on_device(make, device), rank, world)
         epoch = settings["steps_per_epoch"]
+        ask = partial(goes_on, settings["halving"], rank, device)
         with explained(task.stage, stage.batch_size, state):
-            train(state, forward, objective, make, stage, recorder, save, rank, epoch)
+            train(state, forward, objective, make, stage, recorder, save, rank, epoch, ask)
+
+
+def goes_on(halving: Halving | None, rank: int, device: torch.device, state: TrainingState) -> bool:
+    """Ask at a rung whether to go on: the first worker looks, the others wait for its answer."""
+    if halving is None or not halving.is_rung(state):
+        return True
+    return groups.agreed(rank != 0 or halving.goes_on(state), device)
 
 
 def batches_of(task: Task, source: Source, in_memory: bool, rank: int, world: int) -> Batches:

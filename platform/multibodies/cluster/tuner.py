@@ -8,8 +8,7 @@ trial that was killed goes on from its last checkpoint when the sweep is run aga
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import ray
@@ -18,62 +17,31 @@ from ray.tune.integration.ray_train import TuneReportCallback
 
 from multibodies import runs
 from multibodies.cluster import connect
+from multibodies.cluster.concurrency import trials_at_once
 from multibodies.cluster.evaluate import infer
-from multibodies.cluster.groups import IN_MEMORY
+from multibodies.cluster.groups import discard
 from multibodies.cluster.trainer import Execution, fit
-from multibodies.config import Config
-from multibodies.data.training_rows import open_source
+from multibodies.cluster.trials import TrialTask, is_complete, resources_of
 from multibodies.environs import environment
 from multibodies.errors import UserError
 from multibodies.evaluation import infer_tasks
 from multibodies.local import fit_local
-from multibodies.sweep import Prior, Training
+from multibodies.rungs import StoppedEarly
 
-
-@dataclass(frozen=True)
-class TrialTask:
-    """One trial: a training's id and settings, what it starts from, where it writes.
-
-    alone: whether its own process trains, being the only worker, on rows that it can hold.
-    """
-
-    id: str
-    config: Config
-    rows: str
-    images: str
-    stage1: str
-    prior: str
-    out: str
-    hypotheses: str
-    splits: tuple[str, ...]
-    workers: int
-    gpus: int
-    alone: bool = False
-
-
-def task_of(training: Training, prior: Prior, run_dir: Path, workers: int, gpus: int) -> TrialTask:
-    """Return the trial of a training, which infers under a prior."""
-    rows = run_dir / training.rows
-    return TrialTask(
-        training.id,
-        training.config,
-        rows=str(rows),
-        images=str(run_dir / "data"),
-        stage1=str(run_dir / "stage1" / "weights"),
-        prior=str(run_dir / prior.weights),
-        out=str(run_dir / training.stage.directory),
-        hypotheses=str(run_dir / training.inference.directory),
-        splits=tuple(training.inference.recipe["splits"]),
-        workers=workers,
-        gpus=gpus,
-        alone=workers == 1 and open_source(rows, training.config.splits.train).size <= IN_MEMORY,
-    )
+Trial = Callable[[dict[str, str], dict[str, TrialTask]], None]
 
 
 def trial(settings: dict[str, str], tasks: dict[str, TrialTask]) -> None:
-    """Train stage 2 and infer its hypotheses; both skip what is done."""
+    """Train stage 2 and infer its hypotheses; both skip what is done.
+
+    A training that is stopped early returns by itself: Tune kills nothing, and nothing is left.
+    """
     task = tasks[settings["id"]]
-    (work_alone if task.alone else lead_workers)(task)
+    try:
+        (work_alone if task.alone else lead_workers)(task)
+    except StoppedEarly:
+        discard(Path(task.out))
+        return
     runs.finish(Path(task.hypotheses))
 
 
@@ -93,6 +61,7 @@ def work_alone(task: TrialTask) -> None:
         device="cuda" if task.gpus else "cpu",
         on_report=on_report,
         progress=False,
+        goes_on=task.goes_on,
     )
     where = task.images, weights, task.splits, task.hypotheses
     for part in infer_tasks(task.config, *where, prior=task.prior, gpu=task.gpus > 0):
@@ -113,6 +82,7 @@ def lead_workers(task: TrialTask) -> None:
         name=task.id,
         progress=False,
         execution=execution,
+        halving=task.halving,
     )
     infer(
         task.config,
@@ -126,20 +96,15 @@ def lead_workers(task: TrialTask) -> None:
     )
 
 
-def is_complete(task: TrialTask) -> bool:
-    """Whether a trial came to its end, also in an earlier run."""
-    return runs.finished(Path(task.hypotheses)) is not None
+def run_trials(
+    tasks: Sequence[TrialTask],
+    storage: Path,
+    at_once: int | None = None,
+    work: Trial | None = None,
+) -> dict[str, Exception]:
+    """Run trials side by side: `at_once`, or else as many as the cluster's CPUs (or GPUs) allow.
 
-
-def resources_of(task: TrialTask) -> dict[str, float]:
-    """Return what a trial holds; Tune wants some resource even of one that holds none."""
-    if task.alone:
-        return {"CPU": 1, "GPU": task.gpus}
-    return {"memory": 1 << 20}
-
-
-def run_trials(tasks: Sequence[TrialTask], storage: Path) -> dict[str, Exception]:
-    """Run trials side by side as the cluster's CPUs (or GPUs) allow.
+    `work` is what each does, None: train and infer.
 
     One that fails does not stop the others. Returns why, by id: UserError where a user can mend it,
     else RuntimeError. KeyboardInterrupt, which Tune takes for an end without errors, goes on.
@@ -148,16 +113,14 @@ def run_trials(tasks: Sequence[TrialTask], storage: Path) -> dict[str, Exception
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
     address = ray.get_runtime_context().gcs_address
     first = tasks[0]
-    unit, held = ("GPU", first.workers * first.gpus) if first.gpus else ("CPU", first.workers)
-    at_once = max(1, int(ray.cluster_resources().get(unit, 1)) // held)
     tuner = tune.Tuner(
         tune.with_resources(
-            tune.with_parameters(trial, tasks={task.id: task for task in tasks}),
+            tune.with_parameters(work or trial, tasks={task.id: task for task in tasks}),
             resources_of(first),
         ),
         param_space={"id": tune.grid_search([task.id for task in tasks])},
         tune_config=tune.TuneConfig(
-            max_concurrent_trials=at_once,
+            max_concurrent_trials=trials_at_once(at_once, first.workers, first.gpus, len(tasks)),
             trial_name_creator=lambda t: t.config["id"],
             trial_dirname_creator=lambda t: t.config["id"],
             metric="total",

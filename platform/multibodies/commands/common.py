@@ -46,12 +46,14 @@ def add_workers(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--gpu", action="store_true", help="one GPU per worker")
 
 
-def resources(args: argparse.Namespace) -> str:
-    """Return in words what --workers and --gpu ask for, and how many trainings fit here."""
+def resources(args: argparse.Namespace, asked: int | None = None) -> str:
+    """Return in words what --workers and --gpu ask for, and how many trainings fit here, unless
+    so many are `asked` for."""
     cpus, workers = os.cpu_count() or 1, f"{args.workers} worker{'s' * (args.workers > 1)}"
     if args.gpu:
-        return f"{workers} of a CPU and a GPU each a training, {cpus} CPUs here"
-    at_once = max(1, cpus // args.workers)
+        told = f", {asked} at once" if asked else ""
+        return f"{workers} of a CPU and a GPU each a training, {cpus} CPUs here{told}"
+    at_once = asked or max(1, cpus // args.workers)
     return f"{workers} of a CPU each a training, {cpus} CPUs here: {at_once} at once"
 
 

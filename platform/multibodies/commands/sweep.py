@@ -35,23 +35,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="runs whose finished stages of the same recipe are taken (default: beside --out)",
     )
     common.add_workers(parser)
+    parser.add_argument(
+        "--at-once",
+        type=common.positive,
+        metavar="N",
+        help="trainings side by side (default: as many as the cluster has room for)",
+    )
     common.add_dry_run(parser)
 
 
 def run(args: argparse.Namespace) -> None:
     """Print the plan, or run what is left of it and print the table."""
-    from multibodies.sweep import describe_plan
+    from multibodies.sweep import describe_plan, with_drawn
 
     plan = _plan_of(args)
     out = common.run_folder(args.out, plan.name)
     share = args.share or out.parent
     if args.dry_run:
-        print(describe_plan(plan, out, common.resources(args), share))
+        plan = with_drawn(plan, out)
+        print(describe_plan(plan, out, common.resources(args, args.at_once), share))
         return
     from multibodies.cluster.sweeps import How, run_sweep
 
     where = {"port": args.port, "tracking_uri": args.tracking_uri, "share": share}
-    how = How(args.workers, int(args.gpu), **where)
+    how = How(args.workers, int(args.gpu), **where, at_once=args.at_once)
     print(run_sweep(plan, out, how))
     print(f"results in {out}; see them in MLflow by `multibodies ui {out}`")
 

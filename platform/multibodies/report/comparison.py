@@ -17,6 +17,7 @@ import pandas as pd
 from multibodies.files import write_bytes
 from multibodies.protocols import label_of
 from multibodies.report import figures
+from multibodies.report.early import stopped_sections
 from multibodies.report.page import Figure, Page, Section, Table
 from multibodies.report.prior import prior_sections
 from multibodies.report.records import VALUES, check_per_image, datasets_of
@@ -43,8 +44,10 @@ def write_comparison(
     trainings: Mapping[str, str],
     provenance: Mapping[str, Any],
     extra: Sequence[Figure],
+    stopped: Sequence[Mapping[str, Any]] = (),
 ) -> Page:
-    """Write table2.{json,md,html} of such a sweep; `trainings` are `axes_of` its plan.
+    """Write table2.{json,md,html} of such a sweep; `trainings` are `axes_of` its plan, `stopped`
+    the rows of those that were stopped early.
 
     Raises UserError on missing records.
     """
@@ -53,6 +56,7 @@ def write_comparison(
         "profile": provenance["profile"],
         "trainings": dict(trainings),
         "rows": rows,
+        **({"stopped_early": list(stopped)} if stopped else {}),
         "provenance": dict(provenance),
         "figures": listed(extra, run_dir),
     }
@@ -62,7 +66,10 @@ def write_comparison(
     curves = figures.save(figures.comparison_curves(rows), run_dir / FIGURES / "mpjpe_n.png")
     caption = f"MPJPE-n ({rows[0]['protocol']}), mean over images and seeds; points: each seed"
     drawn = Section("Figures", (Figure(curves, caption), *extra))
-    sections = (*ranking, *tables, drawn, *prior_sections(provenance), provenance_section(summary))
+    sections = (
+        *(*ranking, *tables, *stopped_sections(stopped), drawn),
+        *(*prior_sections(provenance), provenance_section(summary)),
+    )
     name = provenance.get("recipe", {}).get("name", run_dir.name)
     page = Page(f"{name}, profile '{provenance['profile']}'", sections)
     write_page(run_dir, page)

@@ -3,7 +3,7 @@ MLflow."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -27,10 +27,16 @@ from multibodies.tracking import RunLog, Tracker
 KEYS = ("seed", "lambda_ri", "flow_weight", "num_hypotheses")
 
 
-def write_results(plan: Plan, run_dir: Path, provenance: Mapping[str, Any]) -> Page:
+def write_results(
+    plan: Plan,
+    run_dir: Path,
+    provenance: Mapping[str, Any],
+    stopped: Sequence[Mapping[str, Any]] = (),
+) -> Page:
     """Write table2.{json,md,html} with samples of data and prior, galleries and training curves.
 
-    A sweep over other settings of the training than Table 2's gets a row per cell instead.
+    A sweep over other settings of the training than Table 2's gets a row per cell instead, and a
+    list of the trainings that were `stopped` early, which the plan does not have.
     """
     drawn = [
         samples_figure(run_dir),
@@ -40,7 +46,7 @@ def write_results(plan: Plan, run_dir: Path, provenance: Mapping[str, Any]) -> P
     ]
     if not plan.is_table2:
         drawn[:0] = axis_figures(plan, run_dir)
-        return write_comparison(run_dir, axes_of(plan), provenance, drawn)
+        return write_comparison(run_dir, axes_of(plan), provenance, drawn, stopped)
     return write_report(
         run_dir, provenance, samples=plan.base.evaluation.bootstrap_samples, extra=drawn
     )

@@ -3,8 +3,9 @@
 No Ray here: a plan is checked on a laptop.
 """
 
+from multibodies.sweep.adaptive import Outcome, draw_more, with_drawn
 from multibodies.sweep.choose import best_of, choose_flow_weight
-from multibodies.sweep.definition import Sweep
+from multibodies.sweep.definition import Stopping, Sweep
 from multibodies.sweep.expand import content_of, expand, with_flow_weight
 from multibodies.sweep.files import load_sweep
 from multibodies.sweep.plan import Cell, Plan, Prior, Scoring, Stage, Training
@@ -21,10 +22,12 @@ from multibodies.sweep.text import describe_plan
 
 __all__ = [
     "Cell",
+    "Outcome",
     "Plan",
     "Prior",
     "Scoring",
     "Stage",
+    "Stopping",
     "Sweep",
     "Training",
     "best_of",
@@ -32,6 +35,7 @@ __all__ = [
     "choose_flow_weight",
     "content_of",
     "describe_plan",
+    "draw_more",
     "expand",
     "find_same",
     "is_done",
@@ -40,6 +44,7 @@ __all__ = [
     "mark_done",
     "smoke_variant",
     "stage_path",
+    "with_drawn",
     "with_flow_weight",
     "write_timings",
 ]

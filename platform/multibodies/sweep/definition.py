@@ -33,18 +33,51 @@ class Range:
     def at(self, share: float) -> float | int:
         """Return the value at a share in [0, 1] of the way from low to high."""
         way = self.low * (self.high / self.low) ** share if self.log else None
-        value = self.low + share * (self.high - self.low) if way is None else way
-        return round(value) if self.whole else float(f"{value:.3g}")
+        return self.rounded(self.low + share * (self.high - self.low) if way is None else way)
+
+    def rounded(self, value: float) -> float | int:
+        """Return a value as it is used."""
+        if self.whole:
+            return round(value)
+        return min(max(float(f"{value:.3g}"), self.low), self.high)
 
 
 @dataclass(frozen=True)
 class Search:
-    """Random draws of the training's settings; `metric` (such as mpjpe_n25) ranks them on val."""
+    """Draws of the training's settings; `metric` (such as mpjpe_n25) ranks them on val.
+
+    method: "random", or "optuna": the first `startup` at random, each later one by TPE, which looks
+    at how well the earlier ones did.
+    """
 
     samples: int
     metric: str
     seed: int = 0
     ranges: Mapping[str, Range] = field(default_factory=dict)
+    method: str = "random"
+    startup: int = 0
+
+
+@dataclass(frozen=True)
+class Stopping:
+    """Successive halving, asynchronous (ASHA): at steps grace, grace x reduction, ... a training
+    goes on if `metric` on the first `images` rows of each of the val `splits` is among the best
+    1/reduction of what has come there.
+    """
+
+    metric: str
+    splits: tuple[str, ...]
+    grace: int
+    reduction: int = 3
+    images: int = 128
+
+    def rungs(self, steps: int) -> tuple[int, ...]:
+        """Return the steps at which a training of so many steps may be stopped."""
+        found, step = [], self.grace
+        while step < steps:
+            found.append(step)
+            step *= self.reduction
+        return tuple(found)
 
 
 @dataclass(frozen=True)
@@ -67,6 +100,7 @@ class Sweep:
     prior: Axes = field(default_factory=dict)
     vary: str = "all"
     search: Search | None = None
+    stopping: Stopping | None = None
 
     def config(self, overrides: Mapping[str, Any] | None = None) -> Config:
         """Return the profile's config with the fixed settings and further dotted overrides.

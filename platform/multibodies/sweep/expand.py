@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from multibodies.errors import UserError
 from multibodies.protocols import dataset_of, protocol_of
 from multibodies.sweep.definition import FLOW_WEIGHT, SEED_KEY, Sweep
 from multibodies.sweep.plan import Cell, Plan, Prior, Scoring, Stage, Training
-from multibodies.sweep.points import grid, training_points
+from multibodies.sweep.points import Point, grid, training_points
 
 USUAL: dict[str, Section] = {
     "augment": AugmentConfig(),
@@ -36,18 +36,34 @@ def expand(sweep: Sweep, data: Path | None = None, *, elsewhere: bool = False) -
     for split in (*sweep.choose_on, *base.evaluation.splits):
         protocol_of(base.evaluation, dataset_of(split))
     fits = training_points(sweep)
-    cached = any(sweep.config(fit).model.caches_features for fit in fits)
+    kinds = grid(sweep.train) if sweep.search and sweep.search.startup else fits
+    cached = any(sweep.config(fit).model.caches_features for fit in kinds)
     dataset = _dataset(base, content)
     priors = tuple(_prior(sweep, dataset, point) for point in grid(sweep.prior))
     learnt = _learnt(sweep, base, dataset, cached)
     shared = (dataset, *(prior.stage for prior in priors), *learnt)
-    trainings = tuple(_training(sweep, learnt, s, fit) for s in sweep.seeds for fit in fits)
-    scorings = tuple(_scoring(sweep, t, prior) for t in trainings for prior in priors)
-    cells = [_cell(sweep, s, score) for s in scorings for score in grid(sweep.score)]
     _refuse_twins([stage.directory for stage in shared])
-    _refuse_twins([t.id for t in trainings])
-    _refuse_twins([c.id for c in cells])
-    return Plan(sweep, base, shared, priors, trainings, scorings, tuple(cells), data, content)
+    plan = Plan(sweep, base, shared, priors, (), (), (), data, content)
+    return with_points(plan, fits)
+
+
+def with_points(plan: Plan, points: Sequence[Point]) -> Plan:
+    """Return the plan with a training more per seed and point, and their cells.
+
+    Raises UserError when two cells would share an id.
+    """
+    sweep, learnt = plan.sweep, plan.shared[1 + len(plan.priors) :]
+    trainings = [_training(sweep, learnt, s, point) for s in sweep.seeds for point in points]
+    scorings = [_scoring(sweep, t, prior) for t in trainings for prior in plan.priors]
+    cells = [_cell(sweep, s, score) for s in scorings for score in grid(sweep.score)]
+    _refuse_twins([t.id for t in (*plan.trainings, *trainings)])
+    _refuse_twins([c.id for c in (*plan.cells, *cells)])
+    return replace(
+        plan,
+        trainings=(*plan.trainings, *trainings),
+        scorings=(*plan.scorings, *scorings),
+        cells=(*plan.cells, *cells),
+    )
 
 
 def with_flow_weight(plan: Plan, alpha: float) -> Plan:

@@ -3,8 +3,9 @@
 The file's tables: `[set]` changes settings for all cells, `[evaluation]` is short for
 `evaluation.*` in `[set]`, `[train]` lists axes that need a training of their own, `[prior]` axes
 that refit only the prior, `[score]` axes that act on stored hypotheses, `[search]` draws from
-`[train]` instead of crossing it, `[ours]` what is not in the paper: the flow weights from which
-alpha is chosen on val. `vary = "one"` varies each axis of `[train]` alone.
+`[train]` instead of crossing it, `[stopping]` ends trainings early, `[ours]` is what is not in the
+paper: the flow weights from which alpha is chosen on val. `vary = "one"` varies each axis of
+`[train]` alone.
 """
 
 from __future__ import annotations
@@ -21,10 +22,11 @@ from multibodies.errors import UserError, nearest
 from multibodies.sweep.axes import read_axes, read_axis, read_sizes, refuse_seed, unique
 from multibodies.sweep.definition import FLOW_WEIGHT, SIZE_KEY, VARY, Sweep
 from multibodies.sweep.searching import is_range, read_search
+from multibodies.sweep.stopping import read_stopping
 
 TOP_KEYS = (
     *("name", "profile", "seeds", "stage1", "vary"),
-    *("set", "train", "prior", "score", "evaluation", "search", "ours"),
+    *("set", "train", "prior", "score", "evaluation", "search", "stopping", "ours"),
 )
 OUR_KEYS = ("flow_weight_candidates", "choose_on")
 STAGE1_SOURCES = ("train", "shipped")
@@ -69,7 +71,8 @@ def _parse(tree: Mapping[str, Any]) -> Sweep:
     )
     spans = {key: value for key, value in train.items() if is_range(value)}
     sweep = read_search(sweep, _table(tree, "search"), spans)
-    return _ours(sweep, _table(tree, "ours"))
+    sweep = _ours(sweep, _table(tree, "ours"))
+    return read_stopping(sweep, _table(tree, "stopping"))
 
 
 def _known_only(table: Mapping[str, Any], known: tuple[str, ...], what: str) -> None:

@@ -113,7 +113,16 @@ class Plan:
     def is_table2(self) -> bool:
         """Whether eq. 5's weight and the flow weight tell all cells of a seed apart."""
         sweep = self.sweep
-        return set(sweep.train) <= {"loss.ri"} and not sweep.prior and sweep.search is None
+        alone = sweep.search is None and sweep.stopping is None and not sweep.prior
+        return alone and set(sweep.train) <= {"loss.ri"}
+
+    @property
+    def undrawn(self) -> int:
+        """How many points an adaptive search has yet to draw, of a plan with all its trainings."""
+        search = self.sweep.search
+        if search is None or not search.startup:
+            return 0
+        return search.samples - len(self.trainings) // len(self.sweep.seeds)
 
     def stage(self, name: str) -> Stage:
         """Return the shared stage of that name."""
@@ -147,11 +156,9 @@ class Plan:
         }
 
     def without(self, trainings: Collection[str]) -> Plan:
-        """Return the plan without some trainings and their cells. It chooses no flow weight, which
-        is a choice over all of them."""
+        """Return the plan without some trainings and their cells."""
         return replace(
             self,
-            sweep=replace(self.sweep, candidates=()),
             trainings=tuple(t for t in self.trainings if t.id not in trainings),
             scorings=tuple(s for s in self.scorings if s.training.id not in trainings),
             cells=tuple(c for c in self.cells if c.training not in trainings),
@@ -167,11 +174,13 @@ def _unusual(sweep: Sweep) -> dict[str, Any]:
         "search": None
         if search is None
         else {
-            "method": "random",
+            "method": search.method,
             "samples": search.samples,
             "seed": search.seed,
             "metric": search.metric,
             "ranges": {key: vars(span) for key, span in search.ranges.items()},
+            **({"startup": search.startup} if search.startup else {}),
         },
+        "stopping": None if sweep.stopping is None else {"method": "asha", **vars(sweep.stopping)},
     }
     return {key: value for key, value in found.items() if value}

@@ -11,8 +11,9 @@ from multibodies.errors import UserError, nearest
 from multibodies.sweep.axes import check_place
 from multibodies.sweep.definition import Range, Search, Sweep
 
-METHODS = ("grid", "random")
-KEYS = ("method", "samples", "metric", "seed")
+METHODS = ("grid", "random", "optuna")
+KEYS = ("method", "samples", "metric", "seed", "startup")
+MOST_STARTUP = 10
 RANGE_KEYS = ("low", "high", "log")
 
 
@@ -33,6 +34,8 @@ def read_search(sweep: Sweep, table: Mapping[str, Any], spans: Mapping[str, Any]
     method = table.get("method", "grid")
     if method not in METHODS:
         raise UserError(f"[search] method: unknown value {method!r}; expected one of {METHODS}")
+    if "startup" in table and method != "optuna":
+        raise UserError("[search] startup: goes with method = 'optuna'; leave it out")
     if method == "grid":
         if spans:
             key = next(iter(spans))
@@ -42,10 +45,22 @@ def read_search(sweep: Sweep, table: Mapping[str, Any], spans: Mapping[str, Any]
         raise UserError("vary = 'one' goes with a grid; leave it or [search] out")
     _check_splits(sweep)
     read = {key: _range(sweep, key, span) for key, span in spans.items()}
+    samples = whole(table, "search", "samples", 1)
     search = Search(
-        _whole(table, "samples", 1), _metric(sweep, table), _whole(table, "seed", 0, 0), read
+        samples,
+        read_metric(sweep, "search", table.get("metric")),
+        whole(table, "search", "seed", 0, 0),
+        read,
+        method,
+        _startup(table, samples) if method == "optuna" else 0,
     )
     return replace(sweep, search=search)
+
+
+def _startup(table: Mapping[str, Any], samples: int) -> int:
+    """Return how many draws come before any is looked at: a third, unless the file says."""
+    usual = min(MOST_STARTUP, max(1, samples // 3))
+    return min(samples, whole(table, "search", "startup", 1, usual))
 
 
 def _check_splits(sweep: Sweep) -> None:
@@ -57,20 +72,23 @@ def _check_splits(sweep: Sweep) -> None:
         )
 
 
-def _whole(table: Mapping[str, Any], key: str, least: int, default: int | None = None) -> int:
+def whole(
+    table: Mapping[str, Any], name: str, key: str, least: int, default: int | None = None
+) -> int:
+    """Return a whole number of the table [name]. Raises UserError naming the key."""
     value = table.get(key, default)
     if type(value) is not int or value < least:
-        raise UserError(f"[search] {key}: expected a whole number >= {least}, got {value!r}")
+        raise UserError(f"[{name}] {key}: expected a whole number >= {least}, got {value!r}")
     return value
 
 
-def _metric(sweep: Sweep, table: Mapping[str, Any]) -> str:
-    metric = table.get("metric")
+def read_metric(sweep: Sweep, name: str, metric: object) -> str:
+    """Return the metric of the table [name]. Raises UserError where no cell is scored for its n."""
     found = re.fullmatch(r"(?:mpjpe|re)_n(\d+)", metric) if isinstance(metric, str) else None
     known = sweep.config().evaluation.n
     if not found or int(found[1]) not in known:
         raise UserError(
-            f"[search] metric: expected mpjpe_nN or re_nN with N of evaluation.n {list(known)}, "
+            f"[{name}] metric: expected mpjpe_nN or re_nN with N of evaluation.n {list(known)}, "
             f"got {metric!r}"
         )
     return str(metric)

@@ -6,9 +6,10 @@ from dataclasses import replace
 from typing import Any
 
 from multibodies.config import PROFILES
-from multibodies.sweep.definition import Axes, Sweep
+from multibodies.sweep.definition import Axes, Search, Sweep
 
 SAMPLES = 2  # of a search
+GRACE = 2  # steps before a training may be stopped
 
 
 def smoke_variant(sweep: Sweep) -> Sweep:
@@ -28,7 +29,6 @@ def smoke_variant(sweep: Sweep) -> Sweep:
 
     kept = {key: value for key, value in sweep.fixed.items() if not is_size(key)}
     train = {key: values[-1:] for key, values in sweep.train.items()}
-    search = sweep.search and replace(sweep.search, samples=min(SAMPLES, sweep.search.samples))
     small = replace(
         sweep,
         name=f"{sweep.name}-smoke",
@@ -38,12 +38,18 @@ def smoke_variant(sweep: Sweep) -> Sweep:
         train=_ends(sweep.train) if sweep.vary == "all" else _outer(train),
         prior=_ends(sweep.prior),
         score=_ends(sweep.score),
-        search=search,
+        search=sweep.search and _few(sweep.search),
+        stopping=sweep.stopping and replace(sweep.stopping, grace=GRACE),
     )
     for key, values in (*small.train.items(), *small.prior.items(), *small.score.items()):
         for value in values:
             small.config({key: value})
     return small
+
+
+def _few(search: Search) -> Search:
+    """Return a search of two points; where it is adaptive the second follows from the first."""
+    return replace(search, samples=min(SAMPLES, search.samples), startup=min(1, search.startup))
 
 
 def _ends(axes: Axes) -> Axes:
