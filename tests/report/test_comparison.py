@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from multibodies.report.axis_curves import axis_figures, axis_values, mean_lines
 from PIL import Image
 
 from multibodies.errors import UserError
-from multibodies.report.axis_curves import axis_figures, axis_values, mean_lines
 from multibodies.report.comparison import axes_of, comparison_rows, write_comparison
 from multibodies.report.rewriting import rewrite_report
 from multibodies.sweep import Plan, expand, load_sweep

@@ -16,12 +16,12 @@ import pandas as pd
 
 from multibodies.files import write_bytes
 from multibodies.protocols import label_of
-from multibodies.report import figures
+from multibodies.report.cells.write import compare
 from multibodies.report.page import Figure, Page, Section, Table
 from multibodies.report.prior import prior_sections
 from multibodies.report.records import VALUES, check_per_image, datasets_of
 from multibodies.report.sections import provenance_section
-from multibodies.report.summary import FIGURES, PER_IMAGE, STEM, listed, write_page
+from multibodies.report.summary import DIAGNOSTICS, PER_IMAGE, STEM, listed, write_page
 from multibodies.sweep import Plan, best_of
 
 Record = dict[str, Any]
@@ -43,6 +43,7 @@ def write_comparison(
     trainings: Mapping[str, str],
     provenance: Mapping[str, Any],
     extra: Sequence[Figure],
+    samples: int = 2000,
 ) -> Page:
     """Write table2.{json,md,html} of such a sweep; `trainings` are `axes_of` its plan.
 
@@ -55,14 +56,15 @@ def write_comparison(
         "rows": rows,
         "provenance": dict(provenance),
         "figures": listed(extra, run_dir),
+        "bootstrap_samples": samples,
     }
     search = provenance.get("recipe", {}).get("search")
     ranking = [] if search is None else [search_section(rows, str(search["metric"]))]
     tables = [_section(rows, name) for name in dict.fromkeys(row["dataset"] for row in rows)]
-    curves = figures.save(figures.comparison_curves(rows), run_dir / FIGURES / "mpjpe_n.png")
-    caption = f"MPJPE-n ({rows[0]['protocol']}), mean over images and seeds; points: each seed"
-    drawn = Section("Figures", (Figure(curves, caption), *extra))
-    sections = (*ranking, *tables, drawn, *prior_sections(provenance), provenance_section(summary))
+    compared = compare(run_dir, run_dir / PER_IMAGE, run_dir / DIAGNOSTICS, samples)
+    drawn = [Section("Figures", tuple(extra))] if extra else []
+    last = (*drawn, *prior_sections(provenance), provenance_section(summary))
+    sections = (*ranking, *tables, *compared, *last)
     name = provenance.get("recipe", {}).get("name", run_dir.name)
     page = Page(f"{name}, profile '{provenance['profile']}'", sections)
     write_page(run_dir, page)

@@ -15,7 +15,9 @@ from multibodies.core import metrics
 from multibodies.data.manifest import MANIFEST, read_manifest, write_manifest
 from multibodies.data.shards import read_first
 from multibodies.report import figures
-from multibodies.report.axis_curves import axis_figures
+from multibodies.report.cells.facts import FACTS, write_facts
+from multibodies.report.cells.planned import facts_of
+from multibodies.report.cells.write import COMPARISON
 from multibodies.report.comparison import axes_of, of_training, write_comparison
 from multibodies.report.gallery import write_gallery
 from multibodies.report.page import Figure, Page
@@ -38,12 +40,11 @@ def write_results(plan: Plan, run_dir: Path, provenance: Mapping[str, Any]) -> P
         write_samples(run_dir / plan.priors[0].weights, run_dir / FIGURES),
         training_figure(plan, run_dir),
     ]
+    write_facts(run_dir, facts_of(plan, run_dir))
+    samples = plan.base.evaluation.bootstrap_samples
     if not plan.is_table2:
-        drawn[:0] = axis_figures(plan, run_dir)
-        return write_comparison(run_dir, axes_of(plan), provenance, drawn)
-    return write_report(
-        run_dir, provenance, samples=plan.base.evaluation.bootstrap_samples, extra=drawn
-    )
+        return write_comparison(run_dir, axes_of(plan), provenance, drawn, samples)
+    return write_report(run_dir, provenance, samples=samples, extra=drawn)
 
 
 def samples_figure(run_dir: Path) -> Figure:
@@ -85,7 +86,8 @@ def log_results(
     """Log every cell as a finished child run, settings and files to the parent."""
     log_cells(tracker, plan, run_dir, tags)
     parent.params({"seeds": list(plan.sweep.seeds), **plan.base.model_dump(mode="json")})
-    for name in (f"{STEM}.json", f"{STEM}.md", f"{STEM}.html", PER_IMAGE, DIAGNOSTICS):
+    tables = (f"{STEM}.json", f"{STEM}.md", f"{STEM}.html", FACTS, COMPARISON)
+    for name in (*tables, PER_IMAGE, DIAGNOSTICS):
         parent.artifact(run_dir / name)
     write_manifest(run_dir, read_manifest(run_dir / "data"))  # of a collection, that of all sets
     parent.artifact(run_dir / MANIFEST, "data")
