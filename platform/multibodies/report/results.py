@@ -24,6 +24,7 @@ from multibodies.report.page import Figure, Page
 from multibodies.report.prior_samples import write_samples
 from multibodies.report.summary import DIAGNOSTICS, FIGURES, PER_IMAGE, STEM, write_report
 from multibodies.sweep import Cell, Plan
+from multibodies.sweep.definition import SIZE_KEY
 from multibodies.tracking import RunLog, Tracker
 
 KEYS = ("seed", "lambda_ri", "flow_weight", "num_hypotheses")
@@ -102,18 +103,24 @@ def log_cells(tracker: Tracker, plan: Plan, run_dir: Path, tags: Mapping[str, st
     for cell in plan.cells:
         mine = (of_training(table, cell.scoring) for table in (frame, details))
         with tracker.run(cell.id) as run:
+            run.params(params_of(plan, cell))
             log_cell(run, cell, *mine)
             run.tags({**tags, "seed": cell.seed, "ours": cell.ours})
 
 
+def params_of(plan: Plan, cell: Cell) -> dict[str, Any]:
+    """Return a cell's settings. The n that follow from a swept M are left out: MLflow's parallel
+    coordinates begin with the first three params that differ, and those are to be axes."""
+    swept = SIZE_KEY in plan.sweep.train
+    return cell.config.model_dump(mode="json", exclude={"evaluation": {"n"}} if swept else None)
+
+
 def log_cell(run: RunLog, cell: Cell, frame: pd.DataFrame, details: pd.DataFrame) -> None:
-    """Log a cell's settings, its MPJPE-n and RE-n per dataset, and what the hypotheses are like."""
-    config = cell.config
-    run.params(config.model_dump(mode="json"))
+    """Log a cell's MPJPE-n and RE-n per dataset, and what the hypotheses are like."""
     mine = _of_cell(frame, cell)
     means = mine.groupby(["dataset", "n"], as_index=False)[["mpjpe_mm", "re_mm"]].mean()
-    run.metrics(gains(means))
     run.scores([{str(k): v for k, v in row.items()} for row in means.to_dict("records")])
+    run.metrics(gains(means))
     for dataset, rows in _of_cell(details, cell).groupby("dataset"):
         numbers = rows.select_dtypes("number").drop(columns=[*KEYS, "best_hypothesis"])
         values = {f"set_{name}_{dataset}": float(numbers[name].mean()) for name in numbers.columns}

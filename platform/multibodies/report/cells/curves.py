@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
 from multibodies.report.bootstrap import paired_bootstrap
@@ -45,7 +46,7 @@ def _of_dataset(errors: Errors, points: Sequence[Point], samples: int) -> list[R
 def named(rows: Sequence[Record], points: Sequence[Point], facts: Facts) -> list[str]:
     """Return the points to draw in colour: all if few, else the base and others evenly by rank.
 
-    The rank is by MPJPE at the largest n that every point has, mean over datasets.
+    The rank is by MPJPE at a point's largest n, mean over datasets.
     """
     labels = [point.label for point in points]
     if len(labels) <= NAMED:
@@ -58,16 +59,14 @@ def named(rows: Sequence[Record], points: Sequence[Point], facts: Facts) -> list
 
 
 def ranks(rows: Sequence[Record]) -> dict[str, float]:
-    """Return each point's MPJPE at the largest n that all have, mean over datasets."""
-    mine = [row for row in rows if row["metric"] == "mpjpe"]
-    have: dict[str, set[int]] = {}
-    for row in mine:
-        have.setdefault(row["point"], set()).add(row["n"])
-    n = max(set.intersection(*have.values()))
+    """Return each point's MPJPE at its largest n, mean over datasets."""
+    last: dict[tuple[str, str], tuple[int, float]] = {}
+    for row in (row for row in rows if row["metric"] == "mpjpe"):
+        key = row["point"], row["dataset"]
+        last[key] = max(last.get(key, (0, 0.0)), (row["n"], row["mean_mm"]))
     found: dict[str, list[float]] = {}
-    for row in mine:
-        if row["n"] == n:
-            found.setdefault(row["point"], []).append(row["mean_mm"])
+    for (point, _), (_, mean) in last.items():
+        found.setdefault(point, []).append(mean)
     return {point: sum(values) / len(values) for point, values in found.items()}
 
 
@@ -84,7 +83,10 @@ def draw_curves(rows: Sequence[Record], coloured: Sequence[str]) -> Figure:
         for row in mine:
             if row["dataset"] == dataset:
                 lines.setdefault(row["point"], []).append(row)
-        for label in sorted(lines, key=lambda name: name in coloured):
+        others = [line for label, line in lines.items() if label not in coloured]
+        paths = [[(ns.index(row["n"]), row["mean_mm"]) for row in line] for line in others]
+        axes.add_collection(LineCollection(paths, colors=OTHERS, linewidths=0.7, zorder=1))
+        for label in coloured:
             _draw_line(axes, lines[label], ns, coloured)
         axes.set_xticks(range(len(ns)), [str(n) for n in ns])
         axes.set(title=dataset, xlabel="n", ylabel="MPJPE-n (mm)")
@@ -98,9 +100,6 @@ def draw_curves(rows: Sequence[Record], coloured: Sequence[str]) -> Figure:
 def _draw_line(axes: Axes, line: Sequence[Record], ns: list[int], coloured: Sequence[str]) -> None:
     label, x = line[0]["point"], np.array([ns.index(row["n"]) for row in line], dtype=float)
     mean = np.array([row["mean_mm"] for row in line])
-    if label not in coloured:
-        axes.plot(x, mean, color=OTHERS, lw=0.7, zorder=1)
-        return
     place = coloured.index(label)
     x += 0.05 * (place - (len(coloured) - 1) / 2)
     ends = [[row["mean_mm"] - row["low"] for row in line], [r["high"] - r["mean_mm"] for r in line]]

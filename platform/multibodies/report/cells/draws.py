@@ -63,12 +63,11 @@ def draw_panels_of(facts: Facts, rows: Sequence[Record]) -> list[list[Panel]]:
             Mark(
                 row["settings"][axis.key] if numbers else values.index(row["settings"][axis.key]),
                 row["error_mm"],
-                "chosen on val" if row["chosen"] else "",
+                row["point"],
                 row["chosen"],
             )
             for row in rows
         )
         words = "" if numbers else f": {', '.join(map(str, values))}"
-        spread = numbers and min(values) > 0 and max(values) > 10 * min(values)
-        panels.append(Panel("", axis.key + words, f"{facts.metric} (mm)", marks, log=spread))
+        panels.append(Panel("", axis.key + words, f"{facts.metric} (mm)", marks, log=numbers))
     return [panels]

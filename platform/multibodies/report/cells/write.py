@@ -71,7 +71,8 @@ def curve_section(
     protocols = "; ".join(dict.fromkeys(errors.protocol for errors in found))
     caption = (
         f"MPJPE-n, {which}; bars: 95 % interval over images of the mean over seeds, points: each "
-        f"seed; {protocols}"
+        f"seed. Intervals overlap even where a paired effect is clear: all hold the same images. "
+        f"{protocols}"
     )
     figure = _saved(curves.draw_curves(rows, coloured), folder / "mpjpe_n.png", caption)
     return Section("MPJPE-n with intervals", (figure, tables.curves_table(rows)))
