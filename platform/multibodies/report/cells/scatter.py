@@ -12,6 +12,7 @@ from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
 from multibodies.report.figures import COLOURS
 
+LARGE = 1e5  # numbers from here on are short, such as 5.3M
 NUMBERED = 40  # points that have a number beside their mark, and a line in the legend
 
 
@@ -27,7 +28,7 @@ class Mark(NamedTuple):
 
 
 class Panel(NamedTuple):
-    """Marks over named axes; `log`: x may have a log axis and short numbers, such as 5M."""
+    """Marks over named axes; `log`: x may have a log axis."""
 
     title: str
     x: str
@@ -82,5 +83,6 @@ def _scale(axes: Axes, panel: Panel) -> None:
         axes.set_xscale("log")
         axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         axes.xaxis.set_minor_formatter(NullFormatter())
-    if panel.log:
-        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    if panel.log and values:
+        large = max(values) >= LARGE
+        axes.xaxis.set_major_formatter(EngFormatter(sep="") if large else "{x:g}")
