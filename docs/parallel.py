@@ -27,7 +27,7 @@ from PIL import Image
 from multibodies.tracking_server import tracking_server
 
 WIDTH, HEIGHT = 1900, 900
-CROP = (200, 0, 1400, 800)  # without MLflow's side bars
+CROP = (200, 0, 1400, 600)  # without side bars and what is below the plot
 PATIENCE = 90.0
 FIELD = "[...document.querySelectorAll('div')].find(e => e.innerText === 'Metrics:')"
 PLACE = f"""(() => {{
