@@ -70,6 +70,17 @@ def test_report_files_are_there_and_self_contained(table2: Path) -> None:
     assert "MPJPE-n by what is hidden" in text and "arms_head" in text
 
 
+def test_cells_are_compared_and_the_parent_run_has_it(table2: Path) -> None:
+    facts = json.loads((table2 / "cells.json").read_text())
+    assert [axis["key"] for axis in facts["axes"]] == ["loss.ri", "evaluation.flow_weight"]
+    assert all(cost["seconds"] >= 0 and cost["parameters"] > 0 for cost in facts["costs"])
+    found = json.loads((table2 / "comparison.json").read_text())
+    assert all(found[name] for name in ("curves", "effects", "diversity", "costs"))
+    names = {path.name for path in (table2 / "mlartifacts").rglob("*.*")}
+    figures = ("mpjpe_n", "axis-loss.ri", "axis-evaluation.flow_weight", "diversity", "cost")
+    assert names >= {"cells.json", "comparison.json", *(f"{name}.png" for name in figures)}
+
+
 def test_two_trainings_per_seed_and_one_prior(table2: Path) -> None:
     assert sorted(p.name for p in (table2 / "cells").iterdir()) == ["seed0-ri0", "seed0-ri0.1"]
     assert (table2 / "prior" / "weights" / "weights.safetensors").exists()

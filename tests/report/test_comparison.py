@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from multibodies.errors import UserError
-from multibodies.report.axis_curves import axis_figures, axis_values, mean_lines
+from multibodies.report.cells.facts import Facts, write_facts
+from multibodies.report.cells.planned import axes_of_plan, cell_facts
 from multibodies.report.comparison import axes_of, comparison_rows, write_comparison
 from multibodies.report.rewriting import rewrite_report
 from multibodies.sweep import Plan, expand, load_sweep
@@ -19,6 +20,7 @@ from report_samples import per_image
 
 pytestmark = pytest.mark.slow
 
+ORDER = ["wild", "awild", "MPJPE-n with intervals", "Effect of model.rank", "Provenance"]
 SWEEPS = Path(__file__).parents[2] / "sweeps"
 WORSE = {0: 0.0, 8: 2.0, 32: 1.0}  # mm
 
@@ -34,6 +36,13 @@ def plan(tmp_path: Path) -> Plan:
         parts.append(frame.assign(training=training.id))
     pd.concat(parts).to_parquet(tmp_path / "per_image.parquet")
     return plan
+
+
+def told(plan: Plan) -> Facts:
+    """Return the facts of a plan that nothing was trained for."""
+    axes = axes_of_plan(plan)
+    keys = [axis.key for axis in axes]
+    return Facts(axes, tuple(cell_facts(plan, cell, keys) for cell in plan.cells), ())
 
 
 def test_only_eq_5s_weight_makes_a_table_2(plan: Plan) -> None:
@@ -58,23 +67,23 @@ def test_rows_are_means_over_images_and_seeds(plan: Plan, tmp_path: Path) -> Non
 
 def test_the_page_has_a_line_per_cell_and_dataset(plan: Plan, tmp_path: Path) -> None:
     provenance = {"command": "a", "profile": "embedded"}
-    page = write_comparison(tmp_path, axes_of(plan), provenance, [])
-    assert [section.title for section in page.sections] == [
-        "wild",
-        "awild",
-        "Figures",
-        "Provenance",
-    ]
+    write_facts(tmp_path, told(plan))
+    page = write_comparison(tmp_path, axes_of(plan), provenance, [], 150)
+    assert [section.title for section in page.sections] == ORDER
     text = (tmp_path / "table2.md").read_text()
     for rank in WORSE:
-        assert text.count(f"model.rank = {rank} ") == 2
+        assert text.count(f"| model.rank = {rank} ") == 2
     assert len(json.loads((tmp_path / "table2.json").read_text())["rows"]) == 24
     assert (tmp_path / "table2.html").exists()
     with Image.open(tmp_path / "figures" / "mpjpe_n.png") as picture:
         assert picture.width > 1.5 * picture.height  # two panels side by side
-    written = {path.name: path.read_bytes() for path in tmp_path.glob("table2.*")}
+    names = ["comparison.json", "figures/axis-model.rank.png", "figures/mpjpe_n.png"]
+    names += [path.name for path in tmp_path.glob("table2.*")]
+    written = {name: (tmp_path / name).read_bytes() for name in names}
+    for name in names[:3]:
+        (tmp_path / name).unlink()
     rewrite_report(tmp_path, "unknown", 7)
-    assert {path.name: path.read_bytes() for path in tmp_path.glob("table2.*")} == written
+    assert {name: (tmp_path / name).read_bytes() for name in names} == written
 
 
 def test_a_training_without_records_is_named(plan: Plan, tmp_path: Path) -> None:
@@ -97,22 +106,3 @@ def test_an_n_above_a_swept_m_is_left_blank(tmp_path: Path) -> None:
     text = (tmp_path / "table2.md").read_text()
     lines = [line for line in text.splitlines() if "num_hypotheses = 5 " in line]
     assert [line.count("–") for line in lines] == [4, 4]  # MPJPE and RE of n = 10 and 25
-    (drawn,) = axis_figures(plan, tmp_path)
-    assert drawn.path.name == "axis-stage2.num_hypotheses.png" and drawn.path.exists()
-
-
-def test_the_axis_figure_draws_means_by_value(plan: Plan, tmp_path: Path) -> None:
-    values = axis_values(plan, "model.rank")
-    assert sorted(set(values.values())) == sorted(WORSE)
-    frame = pd.read_parquet(tmp_path / "per_image.parquet").reset_index(drop=True)
-    frame["value"] = frame["training"].map(values)
-    wild = frame[frame["dataset"] == "wild"]
-    line = next(x for x in mean_lines(wild, sorted(WORSE)) if x["label"] == "n = 25, flow 0")
-    base = line["y"][0]
-    assert [y - base for y in line["y"]] == pytest.approx([WORSE[rank] for rank in sorted(WORSE)])
-
-
-def test_one_axis_of_many_is_drawn_around_the_settings_as_they_are() -> None:
-    plan = expand(load_sweep(SWEEPS / "loss_weights.toml"))
-    assert sorted(axis_values(plan, "loss.best").values()) == [5.0, 25.0, 125.0]
-    assert axes_of(plan)["seed0-as_set"] == "as set"

@@ -16,13 +16,13 @@ import pandas as pd
 
 from multibodies.files import write_bytes
 from multibodies.protocols import label_of
-from multibodies.report import figures
+from multibodies.report.cells.write import compare
 from multibodies.report.early import stopped_sections
 from multibodies.report.page import Figure, Page, Section, Table
 from multibodies.report.prior import prior_sections
 from multibodies.report.records import VALUES, check_per_image, datasets_of
 from multibodies.report.sections import provenance_section
-from multibodies.report.summary import FIGURES, PER_IMAGE, STEM, listed, write_page
+from multibodies.report.summary import DIAGNOSTICS, PER_IMAGE, STEM, listed, write_page
 from multibodies.sweep import Plan, best_of
 
 Record = dict[str, Any]
@@ -44,6 +44,7 @@ def write_comparison(
     trainings: Mapping[str, str],
     provenance: Mapping[str, Any],
     extra: Sequence[Figure],
+    samples: int = 2000,
     stopped: Sequence[Mapping[str, Any]] = (),
 ) -> Page:
     """Write table2.{json,md,html} of such a sweep; `trainings` are `axes_of` its plan, `stopped`
@@ -59,17 +60,15 @@ def write_comparison(
         **({"stopped_early": list(stopped)} if stopped else {}),
         "provenance": dict(provenance),
         "figures": listed(extra, run_dir),
+        "bootstrap_samples": samples,
     }
     search = provenance.get("recipe", {}).get("search")
     ranking = [] if search is None else [search_section(rows, str(search["metric"]))]
     tables = [_section(rows, name) for name in dict.fromkeys(row["dataset"] for row in rows)]
-    curves = figures.save(figures.comparison_curves(rows), run_dir / FIGURES / "mpjpe_n.png")
-    caption = f"MPJPE-n ({rows[0]['protocol']}), mean over images and seeds; points: each seed"
-    drawn = Section("Figures", (Figure(curves, caption), *extra))
-    sections = (
-        *(*ranking, *tables, *stopped_sections(stopped), drawn),
-        *(*prior_sections(provenance), provenance_section(summary)),
-    )
+    compared = compare(run_dir, run_dir / PER_IMAGE, run_dir / DIAGNOSTICS, samples)
+    drawn = [Section("Figures", tuple(extra))] if extra else []
+    last = (*drawn, *prior_sections(provenance), provenance_section(summary))
+    sections = (*ranking, *tables, *stopped_sections(stopped), *compared, *last)
     name = provenance.get("recipe", {}).get("name", run_dir.name)
     page = Page(f"{name}, profile '{provenance['profile']}'", sections)
     write_page(run_dir, page)
@@ -83,16 +82,17 @@ def comparison_rows(run_dir: Path, trainings: Mapping[str, str]) -> list[Record]
     seeds, and each seed's mean."""
     path, parts = run_dir / PER_IMAGE, []
     union = pd.read_parquet(path)
+    several = "training" in union.columns
+    of = {str(name): part for name, part in union.groupby("training")} if several else {}
     for training, axes in trainings.items():
-        mine = check_per_image(of_training(union, training), f"{path}, {training}")
-        parts.append(mine.assign(axes=axes))
+        mine = of.get(training, union.iloc[:0]) if several else union
+        parts.append(check_per_image(mine, f"{path}, {training}").assign(axes=axes))
     frame = pd.concat(parts)
     order = {name: index for index, name in enumerate(datasets_of(frame))}
-    names = list(dict.fromkeys(frame["axes"]))
-    rows = [_row(part) for _, part in frame.groupby(["dataset", "axes", "flow_weight", "n"])]
+    names = {name: index for index, name in enumerate(dict.fromkeys(trainings.values()))}
     return sorted(
-        rows,
-        key=lambda r: (order[r["dataset"]], names.index(r["axes"]), r["flow_weight"], r["n"]),
+        _rows(frame),
+        key=lambda r: (order[r["dataset"]], names[r["axes"]], r["flow_weight"], r["n"]),
     )
 
 
@@ -108,14 +108,23 @@ def search_section(rows: Sequence[Record], metric: str) -> Section:
     return Section("Search", (f"Best on val: {best}", table))
 
 
-def _row(part: pd.DataFrame) -> Record:
-    first = part.iloc[0]
-    seeds = part.groupby("seed")[list(VALUES)].mean()
-    row = {name: first[name] for name in ("dataset", "protocol", "axes")}
-    cell = {"flow_weight": float(first["flow_weight"]), "n": int(first["n"])}
-    means = {name: float(part[name].mean()) for name in VALUES}
-    by_seed = {f"{name}_by_seed": [float(x) for x in seeds[name]] for name in VALUES}
-    return {**row, **cell, **means, **by_seed}
+def _rows(frame: pd.DataFrame) -> list[Record]:
+    keys, values = ["dataset", "protocol", "axes", "flow_weight", "n"], list(VALUES)
+    few = frame.astype({name: "category" for name in keys[:3]})
+    means = few.groupby(keys, observed=True)[values].mean().reset_index()
+    seeds = few.groupby([*keys, "seed"], observed=True)[values].mean().reset_index()
+    by_seed: dict[tuple[Any, ...], dict[str, list[float]]] = {}
+    for cell in seeds.to_dict("records"):
+        at = tuple(cell[key] for key in keys)
+        line = by_seed.setdefault(at, {f"{name}_by_seed": [] for name in values})
+        for name in values:
+            line[f"{name}_by_seed"].append(float(cell[name]))
+    kinds = {"flow_weight": float, "n": int, **dict.fromkeys(values, float)}
+    return [
+        {**{str(k): kinds.get(str(k), str)(v) for k, v in row.items()}, **by_seed[at]}
+        for row in means.to_dict("records")
+        for at in [tuple(row[key] for key in keys)]
+    ]
 
 
 def of_training(frame: pd.DataFrame, training: str) -> pd.DataFrame:

@@ -58,34 +58,6 @@ def mpjpe_curves(grids: Sequence[Grid], samples: int) -> Figure:
     return figure
 
 
-def comparison_curves(rows: Sequence[Mapping[str, Any]]) -> Figure:
-    """Draw MPJPE-n against n, a panel per dataset, a line per training axes and flow weight; the
-    seeds are points.
-
-    rows: `comparison.comparison_rows`.
-    """
-    datasets = list(dict.fromkeys(row["dataset"] for row in rows))
-    lines = list(dict.fromkeys((row["axes"], row["flow_weight"]) for row in rows))
-    ns = sorted({row["n"] for row in rows})
-    figure, panels = _panels(1, len(datasets), width=5.2, height=3.8)
-    for axes, dataset in zip(panels, datasets, strict=True):
-        for index, line in enumerate(lines):
-            here = [
-                r for r in rows if (r["dataset"], r["axes"], r["flow_weight"]) == (dataset, *line)
-            ]
-            x, colour = [ns.index(r["n"]) for r in here], COLOURS[index % len(COLOURS)]
-            label = f"{line[0]}, flow {line[1]:g}".removeprefix(", ")
-            axes.plot(x, [r["mpjpe_mm"] for r in here], color=colour, label=label)
-            for place, r in zip(x, here, strict=True):
-                seeds = r["mpjpe_mm_by_seed"]
-                axes.plot([place] * len(seeds), seeds, ".", color=colour, ms=4)
-        axes.set_xticks(range(len(ns)), [str(n) for n in ns])
-        axes.set(title=dataset, xlabel="n", ylabel="MPJPE-n (mm)")
-        axes.grid(axis="y", alpha=0.3)
-    panels[-1].legend(fontsize=7)
-    return figure
-
-
 def effects_forest(effects: Sequence[Mapping[str, Any]]) -> Figure:
     """Draw every effect with its interval, a panel per dataset and metric; left of 0 helps."""
     names = list(dict.fromkeys((r["dataset"], r["metric"]) for r in effects))

@@ -15,13 +15,16 @@ from multibodies.core import metrics
 from multibodies.data.manifest import MANIFEST, read_manifest, write_manifest
 from multibodies.data.shards import read_first
 from multibodies.report import figures
-from multibodies.report.axis_curves import axis_figures
+from multibodies.report.cells.facts import FACTS, write_facts
+from multibodies.report.cells.planned import facts_of
+from multibodies.report.cells.write import COMPARISON
 from multibodies.report.comparison import axes_of, of_training, write_comparison
 from multibodies.report.gallery import write_gallery
 from multibodies.report.page import Figure, Page
 from multibodies.report.prior_samples import write_samples
 from multibodies.report.summary import DIAGNOSTICS, FIGURES, PER_IMAGE, STEM, write_report
 from multibodies.sweep import Cell, Plan
+from multibodies.sweep.definition import SIZE_KEY
 from multibodies.tracking import RunLog, Tracker
 
 KEYS = ("seed", "lambda_ri", "flow_weight", "num_hypotheses")
@@ -44,12 +47,11 @@ def write_results(
         write_samples(run_dir / plan.priors[0].weights, run_dir / FIGURES),
         training_figure(plan, run_dir),
     ]
+    write_facts(run_dir, facts_of(plan, run_dir))
+    samples = plan.base.evaluation.bootstrap_samples
     if not plan.is_table2:
-        drawn[:0] = axis_figures(plan, run_dir)
-        return write_comparison(run_dir, axes_of(plan), provenance, drawn, stopped)
-    return write_report(
-        run_dir, provenance, samples=plan.base.evaluation.bootstrap_samples, extra=drawn
-    )
+        return write_comparison(run_dir, axes_of(plan), provenance, drawn, samples, stopped)
+    return write_report(run_dir, provenance, samples=samples, extra=drawn)
 
 
 def samples_figure(run_dir: Path) -> Figure:
@@ -91,7 +93,8 @@ def log_results(
     """Log every cell as a finished child run, settings and files to the parent."""
     log_cells(tracker, plan, run_dir, tags)
     parent.params({"seeds": list(plan.sweep.seeds), **plan.base.model_dump(mode="json")})
-    for name in (f"{STEM}.json", f"{STEM}.md", f"{STEM}.html", PER_IMAGE, DIAGNOSTICS):
+    tables = (f"{STEM}.json", f"{STEM}.md", f"{STEM}.html", FACTS, COMPARISON)
+    for name in (*tables, PER_IMAGE, DIAGNOSTICS):
         parent.artifact(run_dir / name)
     write_manifest(run_dir, read_manifest(run_dir / "data"))  # of a collection, that of all sets
     parent.artifact(run_dir / MANIFEST, "data")
@@ -106,18 +109,24 @@ def log_cells(tracker: Tracker, plan: Plan, run_dir: Path, tags: Mapping[str, st
     for cell in plan.cells:
         mine = (of_training(table, cell.scoring) for table in (frame, details))
         with tracker.run(cell.id) as run:
+            run.params(params_of(plan, cell))
             log_cell(run, cell, *mine)
             run.tags({**tags, "seed": cell.seed, "ours": cell.ours})
 
 
+def params_of(plan: Plan, cell: Cell) -> dict[str, Any]:
+    """Return a cell's settings. The n that follow from a swept M are left out: MLflow's parallel
+    coordinates begin with the first three params that differ, and those are to be axes."""
+    swept = SIZE_KEY in plan.sweep.train
+    return cell.config.model_dump(mode="json", exclude={"evaluation": {"n"}} if swept else None)
+
+
 def log_cell(run: RunLog, cell: Cell, frame: pd.DataFrame, details: pd.DataFrame) -> None:
-    """Log a cell's settings, its MPJPE-n and RE-n per dataset, and what the hypotheses are like."""
-    config = cell.config
-    run.params(config.model_dump(mode="json"))
+    """Log a cell's MPJPE-n and RE-n per dataset, and what the hypotheses are like."""
     mine = _of_cell(frame, cell)
     means = mine.groupby(["dataset", "n"], as_index=False)[["mpjpe_mm", "re_mm"]].mean()
-    run.metrics(gains(means))
     run.scores([{str(k): v for k, v in row.items()} for row in means.to_dict("records")])
+    run.metrics(gains(means))
     for dataset, rows in _of_cell(details, cell).groupby("dataset"):
         numbers = rows.select_dtypes("number").drop(columns=[*KEYS, "best_hypothesis"])
         values = {f"set_{name}_{dataset}": float(numbers[name].mean()) for name in numbers.columns}

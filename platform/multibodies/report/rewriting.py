@@ -22,8 +22,8 @@ def rewrite_report(run_dir: str | Path, profile: str, samples: int) -> Page:
     before = read_record(path) if path.exists() else {}
     extra = [Figure(run_dir / f["path"], f["caption"]) for f in before.get("figures", [])]
     provenance = before.get("provenance", {"profile": profile})
+    samples = before.get("bootstrap_samples", samples)
     if "trainings" in before:
-        return write_comparison(run_dir, before["trainings"], provenance, extra)
-    return write_report(
-        run_dir, provenance, samples=before.get("bootstrap_samples", samples), extra=extra
-    )
+        stopped = before.get("stopped_early", ())
+        return write_comparison(run_dir, before["trainings"], provenance, extra, samples, stopped)
+    return write_report(run_dir, provenance, samples=samples, extra=extra)

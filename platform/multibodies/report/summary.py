@@ -12,6 +12,7 @@ import pandas as pd
 
 from multibodies.files import write_bytes
 from multibodies.report import figures, sections
+from multibodies.report.cells.write import compare
 from multibodies.report.diagnostics import diagnostics_section
 from multibodies.report.grid import Grid, grids
 from multibodies.report.html import html
@@ -48,8 +49,10 @@ def write_report(
     summary = {**table2(per_image, provenance, samples), "figures": listed(extra, run_dir)}
     if details is not None and "occlusion" in details.columns:
         summary["slices"] = slice_rows(per_image, details)
-    drawn = _draw(run_dir / FIGURES, grids(per_image), summary, samples)
-    page = table2_page(summary, [*drawn, *extra], details)
+    compared = compare(run_dir, run_dir / PER_IMAGE, run_dir / DIAGNOSTICS, samples)
+    dense = [] if compared else grids(per_image)  # the comparison has the curves
+    drawn = _draw(run_dir / FIGURES, dense, summary, samples)
+    page = table2_page(summary, [*drawn, *extra], details, compared)
     write_page(run_dir, page)
     text = json.dumps(summary, indent=1, allow_nan=False, default=str)
     write_bytes(run_dir / f"{STEM}.json", text.encode())
@@ -64,7 +67,10 @@ def write_page(run_dir: Path, page: Page) -> None:
 
 
 def table2_page(
-    summary: Mapping[str, Any], drawn: Iterable[Figure], diagnostics: pd.DataFrame | None
+    summary: Mapping[str, Any],
+    drawn: Iterable[Figure],
+    diagnostics: pd.DataFrame | None,
+    compared: Sequence[Section] = (),
 ) -> Page:
     """Arrange the page: our tables, figures, diagnostics; then the paper's numbers, set apart."""
     names = list(summary["images"])
@@ -73,6 +79,7 @@ def table2_page(
         *(sections.result_section(summary, name) for name in names),
         *(sections.effect_section(summary, name) for name in names),
         *([slice_section(summary["slices"])] if "slices" in summary else []),
+        *compared,
         Section("Figures", tuple(drawn)),
         *([diagnostics_section(diagnostics)] if diagnostics is not None else []),
         *prior_sections(summary["provenance"]),
@@ -105,11 +112,13 @@ def _diagnostics(run_dir: Path) -> pd.DataFrame | None:
 def _draw(
     folder: Path, dense: Sequence[Grid], summary: Mapping[str, Any], samples: int
 ) -> list[Figure]:
-    datasets = " and ".join(grid.dataset for grid in dense)
     keys = " and ".join(dict.fromkeys(row["protocol"] for row in summary["rows"]))
-    curves = figures.save(figures.mpjpe_curves(dense, samples), folder / "mpjpe_n.png")
-    caption = f"MPJPE-n on {datasets} ({keys}); bars: 95 % interval of the mean over images"
-    drawn = [Figure(curves, caption)]
+    drawn = []
+    if dense:
+        datasets = " and ".join(grid.dataset for grid in dense)
+        curves = figures.save(figures.mpjpe_curves(dense, samples), folder / "mpjpe_n.png")
+        caption = f"MPJPE-n on {datasets} ({keys}); bars: 95 % interval of the mean over images"
+        drawn.append(Figure(curves, caption))
     if summary["effects"]:
         forest = figures.save(figures.effects_forest(summary["effects"]), folder / "effects.png")
         caption = f"Effects with paired 95 % intervals ({keys}); left of 0 helps"
