@@ -103,6 +103,19 @@ def test_every_ray_pod_has_the_runs_and_is_scraped(folder: str) -> None:
             assert int(notes["prometheus.io/port"]) in ports
 
 
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_every_ray_container_knows_where_runs_and_mlflow_are(folder: str) -> None:
+    """So that a job that names neither --out nor --tracking-uri writes where its pods share."""
+    (port,) = one(folder, "Service", "mlflow")["spec"]["ports"]
+    for spec in _specs(folder):
+        for _, pod in pods(spec):
+            (container,) = pod["spec"]["containers"]
+            told = {entry["name"]: entry["value"] for entry in container["env"]}
+            assert told["MLFLOW_TRACKING_URI"] == f"http://mlflow:{port['port']}"
+            mounts = {m["mountPath"]: m["name"] for m in container["volumeMounts"]}
+            assert mounts[told["MULTIBODIES_RUNS"]] == "runs"
+
+
 def test_gpu_workers_ask_for_one_gpu_and_go_where_gpus_are() -> None:
     (spec,) = _specs("overlays/gpu")
     (group,) = (g for g in spec["workerGroupSpecs"] if g["groupName"] == "gpu")
