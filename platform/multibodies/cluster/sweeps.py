@@ -16,6 +16,7 @@ from typing import Any
 
 from multibodies import runs
 from multibodies.cluster import connect
+from multibodies.cluster.carried import facts_of
 from multibodies.cluster.scores import score_sweep
 from multibodies.cluster.sharing import take_training
 from multibodies.cluster.stages import run_shared, verify_shared
@@ -72,7 +73,7 @@ def run_sweep(plan: Plan, run_dir: str | Path, how: How | None = None) -> str:
         tracker = stack.enter_context(Tracker(uri, run_dir / JOURNAL, plan.name))
         parent = stack.enter_context(tracker.run())
         run_shared(plan, run_dir, how.workers, how.gpus, how.share)
-        parent.tags(tags_of(plan, run_dir))
+        tracker.carry(facts_of(plan, run_dir, tags_of(plan, run_dir)))
         failed = run_trainings(plan, run_dir, how, tracker)
         if failed:
             finish_others(plan.without(failed), run_dir, tracker)
