@@ -139,7 +139,7 @@ def test_replay_after_a_run_without_a_server(
     check_equal(tracking_uri, journal)
     assert cli.main(command) == 0
     assert (
-        "new there: 0 runs, 0 params, 0 metrics, 0 artifacts, 0 inputs" in capsys.readouterr().out
+        "new there: 0 runs, 0 params, XX
     )
     check_equal(tracking_uri, journal)
 

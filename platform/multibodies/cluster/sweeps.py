@@ -24,6 +24,7 @@ from multibodies.cluster.tuner import run_trials, task_of
 from multibodies.data.manifest import read_manifest
 from multibodies.progress import Progress
 from multibodies.protocols import dataset_of, protocol_of
+from multibodies.registering import register_winner
 from multibodies.report import summary
 from multibodies.report.provenance import command_line, git_commit, machine, versions
 from multibodies.report.results import log_cells, log_results, write_results
@@ -84,6 +85,7 @@ def run_sweep(plan: Plan, run_dir: str | Path, how: How | None = None) -> str:
         provenance["seconds"] = {**timings, "this command": round(time.time() - started, 1)}
         page = write_results(plan, run_dir, provenance)
         log_results(tracker, parent, plan, run_dir, tags_of(plan, run_dir))
+        register_winner(tracker, parent, plan, run_dir)
     return summary.show(page)
 
 

@@ -7,22 +7,17 @@ a step stays. mlflow is imported when a sink is made, not with this module.
 from __future__ import annotations
 
 import json
-import os
-import urllib.request
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from multibodies.environs import environment
 from multibodies.tracking.journal import Event
+from multibodies.tracking.limits import ARTIFACT_SECONDS, limits, probe
 from multibodies.tracking.remote_runs import Known, RemoteRuns
 
 CONTEXT_TAG = "mlflow.data.context"  # MLflow's own: what a dataset is used for
 PER_BATCH = {"metrics": 1000, "params": 100, "tags": 100}  # MLflow's limits of one log_batch
-PROBE_SECONDS = 1.0
-ARTIFACT_SECONDS = 120  # an upload may pass through the server to a store elsewhere; MLflow's own
 
 
 class Sink:
@@ -35,9 +30,8 @@ class Sink:
     def __init__(
         self, uri: str, timeout: int = 2, artifact_timeout: int = ARTIFACT_SECONDS
     ) -> None:
-        """Probe `uri` within PROBE_SECONDS, so that a dead server costs no more; then set up."""
-        direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        direct.open(f"{uri.rstrip('/')}/health", timeout=PROBE_SECONDS).close()
+        """Probe `uri`, so that a dead server costs a second; then set up."""
+        probe(uri)
         with limits(timeout):
             from mlflow import MlflowClient
 
@@ -173,16 +167,3 @@ def _new_inputs(known: Known, events: Sequence[Event]) -> list[Any]:
             dataset = Dataset(*key, source_type="local", source=place, profile=rows)
             fresh.append(DatasetInput(dataset, [InputTag(CONTEXT_TAG, str(data["context"]))]))
     return fresh
-
-
-def limits(timeout: int) -> AbstractContextManager[None]:
-    """Set mlflow's client limits for one call; by default a dead server blocks it for minutes."""
-    hosts = ",".join(filter(None, (os.environ.get("NO_PROXY"), "127.0.0.1", "localhost")))
-    return environment(
-        MLFLOW_HTTP_REQUEST_TIMEOUT=str(timeout),
-        MLFLOW_HTTP_REQUEST_MAX_RETRIES="0",
-        MLFLOW_DISABLE_TELEMETRY="true",
-        MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT="true",
-        NO_PROXY=hosts,
-        no_proxy=hosts,
-    )
