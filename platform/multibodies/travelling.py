@@ -1,4 +1,4 @@
-"""The source that a model needs where this package is not installed: a module and all it imports."""
+"""The source that a model needs where this package is not installed: a module and its imports."""
 
 from __future__ import annotations
 

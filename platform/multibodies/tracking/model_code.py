@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from mlflow.models import set_model
-from mlflow.pyfunc import PythonModel, PythonModelContext
+from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
 
 class People(PythonModel):
@@ -20,8 +20,12 @@ class People(PythonModel):
 
         self.bundle = Bundle(context.artifacts["bundle"])
 
-    def predict(
-        self, context: PythonModelContext, model_input: Any, params: dict[str, Any] | None = None
+    # MLflow would take a type hint of the input for a schema, and warn of one that is none.
+    def predict(  # type: ignore[no-untyped-def]
+        self,
+        context: PythonModelContext,
+        model_input,  # noqa: ANN001
+        params: dict[str, Any] | None = None,
     ) -> dict[str, Any]:
         """Return arrays [N, n, ...]; params: n, flow_weight."""
         return self.bundle.predict(model_input, **(params or {}))

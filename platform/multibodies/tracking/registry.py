@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
@@ -69,7 +70,7 @@ class Registry:
         """Return a cell's run. Raises UserError where the server does not have it."""
         with _told(self.uri):
             experiment = self._client.get_experiment_by_name(sweep)
-            found = []
+            found: list[Any] = []
             if experiment is not None:
                 wanted = f"tags.`{SWEEP_TAG}` = '{sweep}' and tags.`{CELL_TAG}` = '{cell}'"
                 found = self._client.search_runs([experiment.experiment_id], wanted)
@@ -124,12 +125,13 @@ def _told(uri: str) -> Iterator[None]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep MLflow's advice on type hints to itself."""
+    """Keep MLflow's advice on input examples to itself."""
     log = logging.getLogger("mlflow")
     before = log.level
     log.setLevel(logging.ERROR)
     try:
-        yield
+        with warnings.catch_warnings(action="ignore"):
+            yield
     finally:
         log.setLevel(before)
 
