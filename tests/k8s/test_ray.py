@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from kustomized import FOLDERS, ROOT, build, one, pods
 from multibodies import cli
@@ -44,6 +45,15 @@ def test_jobs_are_tried_again_and_end(folder: str) -> None:
         assert job["backoffLimit"] > 0
         assert job["activeDeadlineSeconds"] > 0
         assert job["shutdownAfterJobFinishes"]
+
+
+@pytest.mark.parametrize("folder", SWEEPS)
+def test_a_refused_sweep_is_not_tried_again(folder: str) -> None:
+    """By the variable that jobs/sweep.py looks at; what it does is tested against a head."""
+    for job in _jobs(folder):
+        variables = yaml.safe_load(job["runtimeEnvYAML"])["env_vars"]
+        assert variables == {"MULTIBODIES_REFUSED": "stop"}
+    assert 'os.environ.get("MULTIBODIES_REFUSED") == "stop"' in (ROOT / "jobs/sweep.py").read_text()
 
 
 @pytest.mark.parametrize("folder", SWEEPS)

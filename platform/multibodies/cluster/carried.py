@@ -40,15 +40,16 @@ def job_tags() -> dict[str, str]:
     found = {}
     if ray.is_initialized():
         found["ray_job_id"] = str(ray.get_runtime_context().get_job_id())
-    submission = _submission(os.environ.get(JOB_CONFIG, ""))
-    if submission:
+    submission = submission_id()
+    if submission is not None:
         found["ray_submission_id"] = submission
     return found
 
 
-def _submission(told: str) -> str | None:
+def submission_id() -> str | None:
+    """Return the id under which this driver was submitted; None of one that was not."""
     try:
-        config: Any = json.loads(told or "{}")
+        config: Any = json.loads(os.environ.get(JOB_CONFIG, "{}"))
         return str(config["metadata"]["job_submission_id"])
     except (ValueError, KeyError, TypeError):
         return None

@@ -16,7 +16,7 @@ from typing import Any
 
 from multibodies import runs
 from multibodies.cluster import connect
-from multibodies.cluster.carried import facts_of
+from multibodies.cluster.carried import facts_of, submission_id
 from multibodies.cluster.scores import score_sweep
 from multibodies.cluster.sharing import take_training
 from multibodies.cluster.stages import run_shared, verify_shared
@@ -40,6 +40,7 @@ from multibodies.sweep.state import JOURNAL
 from multibodies.tracking import Tracker
 from multibodies.tracking_server import tracking_server
 
+LOCK_SECONDS = 120.0  # that a shared volume may hold the lock of a driver whose machine is lost
 DATA = {"embedded": "embedded synthetic images; not comparable with the paper's"}
 
 
@@ -67,7 +68,7 @@ def run_sweep(plan: Plan, run_dir: str | Path, how: How | None = None) -> str:
     run_dir, how = Path(run_dir).resolve(), how or How()
     started = time.time()
     with ExitStack() as stack:
-        stack.enter_context(runs.alone(run_dir))
+        stack.enter_context(runs.alone(run_dir, patience=LOCK_SECONDS if submission_id() else 0))
         check_recipe(run_dir, plan)
         verify_shared(plan, run_dir)
         uri = stack.enter_context(backends(plan, run_dir, how))

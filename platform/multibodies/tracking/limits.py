@@ -25,6 +25,7 @@ def limits(timeout: int) -> AbstractContextManager[None]:
         MLFLOW_HTTP_REQUEST_TIMEOUT=str(timeout),
         MLFLOW_HTTP_REQUEST_MAX_RETRIES="0",
         MLFLOW_DISABLE_TELEMETRY="true",
+        MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR="false",
         MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT="true",
         NO_PROXY=hosts,
         no_proxy=hosts,

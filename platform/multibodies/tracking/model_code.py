@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from mlflow.models import set_model
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
@@ -20,14 +21,13 @@ class People(PythonModel):
 
         self.bundle = Bundle(context.artifacts["bundle"])
 
-    # MLflow would take a type hint of the input for a schema, and warn of one that is none.
-    def predict(  # type: ignore[no-untyped-def]
+    def predict(
         self,
         context: PythonModelContext,
-        model_input,  # noqa: ANN001
+        model_input: np.ndarray,  # MLflow warns of other hints, also of `Any` and of none
         params: dict[str, Any] | None = None,
     ) -> dict[str, Any]:
-        """Return arrays [N, n, ...]; params: n, flow_weight."""
+        """Return arrays [N, n, ...] of images or of paths; params: n, flow_weight."""
         return self.bundle.predict(model_input, **(params or {}))
 
 
