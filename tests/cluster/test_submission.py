@@ -231,7 +231,7 @@ def test_a_refused_sweep_is_stopped_where_failures_are_retried(
         text=True,
         check=False,
     )
-    assert done.returncode == 1
+    assert done.returncode == (status == "FAILED")  # Ray's command takes a stop for no failure
     assert "none.toml" in done.stdout
     asked = [*ray_head.RAY, "job", "status", "--address", address, job]
     told = subprocess.run(
