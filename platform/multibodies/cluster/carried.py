@@ -19,6 +19,11 @@ from multibodies.tracking import Dataset, Facts
 JOB_CONFIG = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # Ray gives it to the driver of a submitted job alone
 
 
+def first_facts(plan: Plan, commit: str) -> Facts:
+    """Return what the parent run carries before there are data: a sweep may fail at those."""
+    return Facts({"git_commit": commit, **job_tags()}, _settings(plan))
+
+
 def facts_of(plan: Plan, run_dir: Path, tags: Mapping[str, object]) -> Callable[[str], Facts]:
     """Return the facts of each run by its cell; "" is the sweep's parent run.
 
@@ -27,12 +32,15 @@ def facts_of(plan: Plan, run_dir: Path, tags: Mapping[str, object]) -> Callable[
     """
     common = {**tags, **job_tags()}
     datasets = tuple(datasets_of(plan, run_dir / "data"))
-    parent = {"seeds": list(plan.sweep.seeds), **plan.base.model_dump(mode="json")}
-    facts = {"": Facts(common, parent, datasets)}
+    facts = {"": Facts(common, _settings(plan), datasets)}
     for cell in plan.cells:
         mine = {**common, "seed": cell.seed, "ours": cell.ours}
         facts[cell.id] = Facts(mine, cell.config.model_dump(mode="json"), datasets)
     return lambda cell: facts.get(cell, Facts(common, {}, datasets))
+
+
+def _settings(plan: Plan) -> dict[str, Any]:
+    return {"seeds": list(plan.sweep.seeds), **plan.base.model_dump(mode="json")}
 
 
 def job_tags() -> dict[str, str]:

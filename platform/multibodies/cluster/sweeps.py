@@ -16,7 +16,7 @@ from typing import Any
 
 from multibodies import runs
 from multibodies.cluster import connect
-from multibodies.cluster.carried import facts_of, submission_id
+from multibodies.cluster.carried import facts_of, first_facts, submission_id
 from multibodies.cluster.scores import score_sweep
 from multibodies.cluster.sharing import take_training
 from multibodies.cluster.stages import run_shared, verify_shared
@@ -74,6 +74,7 @@ def run_sweep(plan: Plan, run_dir: str | Path, how: How | None = None) -> str:
         uri = stack.enter_context(backends(plan, run_dir, how))
         tracker = stack.enter_context(Tracker(uri, run_dir / JOURNAL, plan.name))
         parent = stack.enter_context(tracker.run())
+        parent.carry(first_facts(plan, git_commit(Path(__file__).parent)))
         run_shared(plan, run_dir, how.workers, how.gpus, how.share)
         tracker.carry(facts_of(plan, run_dir, tags_of(plan, run_dir)))
         failed = run_trainings(plan, run_dir, how, tracker)
