@@ -93,7 +93,7 @@ class Registry:
         folder = f"model-{digest}"
         copied = {key: run.data.tags[key] for key in COPIED if key in run.data.tags}
         told = {key: str(value) for key, value in {**copied, **tags, DIGEST_TAG: digest}.items()}
-        with _told(self.uri):
+        with _told(self.uri), _quiet():
             with limits(ARTIFACT_SECONDS):
                 self._client.log_artifacts(run.info.run_id, str(model), folder)
             if not self._client.search_registered_models(f"name = '{name}'"):
