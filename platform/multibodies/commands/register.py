@@ -44,7 +44,5 @@ def run(args: argparse.Namespace) -> None:
         made = register(args.run_dir, uri, cell, args.alias)
     state = "new" if made.new else "the same weights as before"
     print(f"{made.uri}: version {made.version} ({state}), cell {made.cell}")
-    print(
-        f'MLFLOW_TRACKING_URI={uri} python -c "import mlflow; '
-        f"model = mlflow.pyfunc.load_model('{made.uri}')\""
-    )
+    where = f"of {named}" if named else f"while `multibodies ui {args.run_dir}` serves it"
+    print(f"load it by mlflow.pyfunc.load_model('{made.uri}'), {where}")
