@@ -1,6 +1,7 @@
 # One image for Ray's head, its workers, the submitter of a sweep and the MLflow server: one lock, so their versions agree.
-#   docker build -t multibodies:0.1.0 .                                                    CPU
-#   docker build -t multibodies:0.1.0-cuda --build-arg TORCH_INDEX=https://pypi.org/simple .   GPU (PyPI's wheel brings CUDA)
+#   docker build -t multibodies:0.1.0 --build-arg COMMIT=$(git rev-parse HEAD) .           CPU
+#   docker build -t multibodies:0.1.0-cuda --build-arg COMMIT=$(git rev-parse HEAD) \
+#     --build-arg TORCH_INDEX=https://pypi.org/simple .                                    GPU (PyPI's wheel brings CUDA)
 FROM python:3.11.14-slim-bookworm AS build
 
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
@@ -27,8 +28,10 @@ ENV HOME=/tmp PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
     MPLCONFIGDIR=/tmp/matplotlib NUMBA_CACHE_DIR=/tmp/numba \
     OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE \
     RAY_USAGE_STATS_ENABLED=0 MLFLOW_DISABLE_TELEMETRY=true DO_NOT_TRACK=true
+# Each run tells MLflow its commit; an image holds no .git: --build-arg COMMIT=$(git rev-parse HEAD)
 ARG COMMIT=unknown
 LABEL org.opencontainers.image.revision=$COMMIT
+ENV MULTIBODIES_COMMIT=$COMMIT
 RUN useradd --uid 1000 --no-create-home --home-dir /tmp --shell /usr/sbin/nologin multibodies
 USER 1000:1000
 WORKDIR /app

@@ -8,16 +8,20 @@ from typing import Any
 
 
 def journaled(path: Path) -> dict[str, dict[str, Any]]:
-    """Return what the runs of a journal must hold: status, params, tags, metrics by (key, step)."""
+    """Return what the runs of a journal must hold: status, params, tags, metrics by (key, step),
+    uses of datasets by (name, digest)."""
     runs: dict[str, dict[str, Any]] = {}
     for line in map(json.loads, path.read_text().splitlines()):
-        new: dict[str, Any] = {"status": "", "params": {}, "tags": {}, "metrics": {}}
+        kinds = ("params", "tags", "metrics", "inputs")
+        new: dict[str, Any] = {"status": "", **{kind: {} for kind in kinds}}
         run, data = runs.setdefault(line["cell"] or "(sweep)", new), line["data"]
         if line["kind"] == "status":
             run["status"] = data["status"]
         elif line["kind"] == "metrics":
             for key, value in data["values"].items():
                 run["metrics"].setdefault((key, data["step"]), value)
+        elif line["kind"] == "input":
+            run["inputs"][data["name"], data["digest"]] = data["context"]
         elif line["kind"] in ("params", "tags"):
             run[line["kind"]] |= data
     return runs
@@ -41,10 +45,14 @@ def served(uri: str, sweep: str) -> dict[str, dict[str, Any]]:
         ]
         assert len(points) == len(dict(points)), f"a point of {cell} is there twice"
         tags = {k: v for k, v in run.data.tags.items() if not k.startswith(("mlflow.", "multib"))}
+        given = run.inputs.dataset_inputs if run.inputs else []
+        uses = [((one.dataset.name, one.dataset.digest), one.tags[0].value) for one in given]
+        assert len(uses) == len(dict(uses)), f"an input of {cell} is there twice"
         found[cell] = {
             "status": run.info.status,
             "params": run.data.params,
             "tags": tags,
             "metrics": dict(points),
+            "inputs": dict(uses),
         }
     return found

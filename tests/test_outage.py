@@ -16,7 +16,7 @@ import pytest
 
 from mlflow_checks import journaled, served
 from multibodies import cli, runs
-from multibodies.tracking import Event, Tracker, replay
+from multibodies.tracking import Dataset, Event, Facts, Tracker, replay
 from multibodies.tracking import sender as sender_module
 from multibodies.tracking_server import Server
 from test_tracking import refused_uri
@@ -30,7 +30,9 @@ def log_sweep(run_dir: Path, uri: str | None, *, ends: bool = True) -> Path:
     """Log a sweep of three cells; return its journal. `ends` False: as a kill leaves it."""
     tracker = Tracker(uri, run_dir / "journal", run_dir.name)
     parent = tracker.run()
-    parent.tags({"git_commit": "abc"})
+    lab = Dataset("lab-train", "1a2b", "/runs/data/lab-train", "train", 24)
+    wild = Dataset("wild-val", "3c4d", "/runs/data/wild-val", "val", 8)
+    tracker.carry(lambda cell: Facts({"git_commit": "abc"}, {"seed": 0}, (lab, wild)))
     for number, cell in enumerate(CELLS):
         run = tracker.run(cell)
         run.params({"loss": {"ri": number}})
@@ -133,10 +135,11 @@ def test_replay_after_a_run_without_a_server(
     command = ["replay", str(tmp_path), "--tracking-uri", tracking_uri]
     assert cli.main(command) == 0
     out = capsys.readouterr().out
-    assert "4 runs; new there: 4 runs, 3 params, 9 metrics, 0 artifacts" in out
+    assert "4 runs; new there: 4 runs, 7 params, 9 metrics, 0 artifacts, 8 inputs" in out
     check_equal(tracking_uri, journal)
     assert cli.main(command) == 0
-    assert "new there: 0 runs, 0 params, 0 metrics, 0 artifacts" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "new there: 0 runs, 0 params, 0 metrics, 0 artifacts, 0 inputs" in out
     check_equal(tracking_uri, journal)
 
 

@@ -17,7 +17,8 @@ from multibodies.core.body import load_body
 from multibodies.data.crops import Square
 from multibodies.errors import UserError
 from multibodies.overlay import Painter, common_extent, from_the_side
-from multibodies.predict import NOTE, person_square, predict, trained_size
+from multibodies.persons import person_square, trained_size
+from multibodies.predict import NOTE, predict
 
 REAL = Path(__file__).resolve().parents[2] / "shared" / "real"
 

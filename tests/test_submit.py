@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import shlex
 import socket
 import threading
@@ -44,7 +45,10 @@ def test_dry_run_tells_plan_upload_and_line(capsys: Capture) -> None:
     assert words[words.index("--address") + 1] == "http://127.0.0.1:8265"
     assert words[words.index("--working-dir") + 1] == str(ROOT)
     runtime = json.loads(words[words.index("--runtime-env-json") + 1])
-    assert runtime["env_vars"] == {"PYTHONPATH": "platform"}
+    variables = runtime["env_vars"]
+    assert set(variables) == {"PYTHONPATH", "MULTIBODIES_UPLOADED_COMMIT"}
+    assert variables["PYTHONPATH"] == "platform"
+    assert re.fullmatch(r"unknown|[0-9a-f]{40}(\+changes)?", variables.popitem()[1])
     entry = words[words.index("--") + 1 :]
     assert entry[:3] == ["python", "jobs/sweep.py", "sweeps/table2.toml"]
     args = cli.build_parser().parse_args(["sweep", *entry[2:]])

@@ -22,7 +22,7 @@ from multibodies.errors import UserError, nearest
 COMMANDS = (
     *("prepare", "fit-prior", "train", "sweep", "evaluate"),
     *("score", "report", "predict", "import-checkpoint", "body", "doctor", "bench", "ui"),
-    *("lookalikes", "submit", "replay", "repair"),
+    *("lookalikes", "submit", "replay", "repair", "register"),
 )
 ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",

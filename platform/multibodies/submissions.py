@@ -14,22 +14,29 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from multibodies.config import fingerprint
+from multibodies.report.provenance import UPLOADED_COMMIT
 from multibodies.uploads import ELSEWHERE, LEFT_OUT, PARTS, Upload
 
 if TYPE_CHECKING:
     from multibodies.sweep import Plan
 
-ENVIRONMENT = {"env_vars": {"PYTHONPATH": "platform"}}
 EXCLUDES = ("/*", "!/.", *(f"!/{part}" for part in PARTS), *LEFT_OUT)
 
 
 @dataclass(frozen=True)
 class Submission:
-    """One sweep to run on a cluster. name: its id but for the number of the attempt."""
+    """One sweep to run on a cluster. name: its id but for the number of the attempt; commit: of the
+    checkout that is uploaded, since the upload holds no .git."""
 
     name: str
     upload: Upload
     options: tuple[str, ...]
+    commit: str = "unknown"
+
+    @property
+    def environment(self) -> dict[str, Any]:
+        """What Ray sets for the driver and its workers."""
+        return {"env_vars": {"PYTHONPATH": "platform", UPLOADED_COMMIT: self.commit}}
 
     @property
     def entrypoint(self) -> str:
@@ -41,7 +48,7 @@ class Submission:
 
         It packs the project's folder itself, so that what stays behind is excluded by patterns.
         """
-        environment = json.dumps({**ENVIRONMENT, "excludes": list(EXCLUDES)})
+        environment = json.dumps({**self.environment, "excludes": list(EXCLUDES)})
         what = ["--address", address, "--submission-id", job, "--working-dir", str(project)]
         words = ["ray", "job", "submit", *what, "--runtime-env-json", environment, "--"]
         line = f"{shlex.join(words)} {self.entrypoint}"

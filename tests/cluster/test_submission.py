@@ -19,6 +19,7 @@ from multibodies.uploads import gather
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 ROOT = Path(__file__).resolve().parents[2]
+SOURCES = str(ROOT / "platform")
 Done = subprocess.CompletedProcess[str]
 CLI = (sys.executable, "-m", "multibodies.cli", "submit")
 DRIVER = """
@@ -210,3 +211,31 @@ def test_the_real_driver_refuses_in_one_line_with_code_2(address: str, tmp_path:
     assert done.returncode == 2, done.stdout + done.stderr
     assert f"multibodies: error: {data}" in done.stdout
     assert not os.path.exists(out)
+
+
+@pytest.mark.parametrize(("how", "status"), [("stop", "STOPPED"), ("", "FAILED")])
+def test_a_refused_sweep_is_stopped_where_failures_are_retried(
+    address: str, tmp_path: Path, how: str, status: str
+) -> None:
+    """Promise: under KubeRay, which retries all that FAILED, exit code 2 ends as STOPPED."""
+    job = f"refused-{how or 'fails'}"
+    done = subprocess.run(
+        [
+            *(*ray_head.RAY, "job", "submit", "--address", address, "--submission-id", job),
+            *("--working-dir", str(tmp_path), "--runtime-env-json"),
+            json.dumps({"env_vars": {"PYTHONPATH": SOURCES, "MULTIBODIES_REFUSED": how}}),
+            *("--", "python", str(ROOT / "jobs/sweep.py"), "none.toml", "--out", str(tmp_path)),
+        ],
+        env=ray_head.environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == (status == "FAILED")  # Ray's command takes a stop for no failure
+    assert "none.toml" in done.stdout
+    asked = [*ray_head.RAY, "job", "status", "--address", address, job]
+    told = subprocess.run(
+        asked, env=ray_head.environment(), capture_output=True, text=True, check=False
+    )
+    text = told.stdout + told.stderr
+    assert ("was stopped" in text, "failed" in text) == (status == "STOPPED", status == "FAILED")

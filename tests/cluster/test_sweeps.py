@@ -12,6 +12,8 @@ import pandas as pd
 import pytest
 
 import ray_head
+from multibodies.config import fingerprint
+from multibodies.files import sha256
 from multibodies.runs import read_record
 from multibodies.sweep import Plan, expand, load_sweep, smoke_variant
 
@@ -109,6 +111,41 @@ def test_mlflow_holds_one_finished_run_per_cell(table2: Path) -> None:
     assert [metric.step for metric in history] == [1, 5, 10, 25]
 
 
+@pytest.mark.filterwarnings("ignore:The ``noload``")  # MLflow's own, of SQLAlchemy
+def test_every_run_says_where_it_comes_from_and_the_winner_is_registered(table2: Path) -> None:
+    """Digests are told here by the shards' own bytes; the winner by val's errors, not by test's."""
+    import mlflow
+
+    store = f"sqlite:///{table2 / 'mlflow.db'}"
+    client = mlflow.MlflowClient(store, registry_uri=store)
+    experiment = client.get_experiment_by_name("table2-smoke")
+    assert experiment is not None
+    uses = {"lab-train": "train", "lab-val": "val", "wild-val": "val", "awild-val": "val"}
+    uses |= {"wild-test": "test", "awild-test": "test"}
+    for run in client.search_runs([experiment.experiment_id]):
+        tags = run.data.tags
+        assert tags["ray_submission_id"].startswith("raysubmit_")
+        assert tags["ray_job_id"] and tags["git_commit"] and "data_fingerprint" in tags
+        assert run.data.params["stage2.steps"]
+        assert run.inputs is not None
+        given = {one.dataset.name: one for one in run.inputs.dataset_inputs}
+        assert {name: one.tags[0].value for name, one in given.items()} == uses
+        for name, one in given.items():
+            shards = sorted((table2 / "data" / name).glob("*.parquet"))
+            assert one.dataset.digest == fingerprint([sha256(path) for path in shards])
+            assert json.loads(one.dataset.source)["uri"] == str(table2 / "data" / name)
+    told = read_record(table2 / "cells.json")
+    errors = {}
+    for cell in told["cells"]:
+        training, _, alpha = cell.partition("-flow_weight")
+        val = pd.read_parquet(table2 / "val" / training / "per_image.parquet")
+        mine = val[(val["flow_weight"] == float(alpha)) & (val["n"] > 1)]
+        errors[cell] = mine["mpjpe_mm"].mean()  # datasets and n have as many images each
+    assert told["winner"] == min(errors, key=lambda cell: errors[cell])
+    version = client.get_model_version_by_alias("multibodies-table2-smoke", "winner")
+    assert version.tags["cell"] == told["winner"]
+
+
 def test_a_second_run_trains_nothing(table2: Path, ray_local: Any, tracking_uri: str) -> None:
     from multibodies.cluster.sweeps import How, run_sweep
 
@@ -163,6 +200,7 @@ def test_every_other_sweep_file_runs_at_smoke_scale(
         return []
 
     monkeypatch.setattr(trainings, "run_trials", one_by_one)
+    monkeypatch.setattr(sweeps, "register_winner", lambda *_: None)  # as Table 2's, above
     monkeypatch.setattr(ray.tune, "report", lambda metrics: None)
     plan = expand(smoke_variant(load_sweep(path)))
     run_dir = tmp_path / plan.name

@@ -10,6 +10,7 @@ import pytest
 from docker.utils.build import exclude_paths
 
 from kustomized import ROOT
+from multibodies.report.provenance import IMAGE_COMMIT
 
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 ASSETS = "platform/multibodies/assets"
@@ -30,6 +31,17 @@ def test_bases_are_pinned_to_a_patch_version() -> None:
 
 def test_it_does_not_run_as_root() -> None:
     assert re.findall(r"^USER (.*)$", DOCKERFILE, re.M)[-1] == "1000:1000"
+
+
+def test_it_knows_its_commit() -> None:
+    """By the build argument: .git is not sent to the build. Set in the last stage, which runs."""
+    last = DOCKERFILE.rpartition("\nFROM ")[2]
+    assert re.search(r"^ARG COMMIT=unknown$.*^ENV MULTIBODIES_COMMIT=\$COMMIT$", last, re.M | re.S)
+    assert IMAGE_COMMIT == "MULTIBODIES_COMMIT"
+    told = (ROOT / "k8s/README.md").read_text() + DOCKERFILE
+    builds = re.findall(r"^.*(?:docker|image) build -t .*$", told, re.M)
+    assert len(builds) >= 2
+    assert all("COMMIT=$(git rev-parse HEAD)" in line for line in builds)
 
 
 def test_folders_are_copied_by_name() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from kustomized import FOLDERS, ROOT, build, one, pods
 from multibodies import cli
@@ -44,6 +45,15 @@ def test_jobs_are_tried_again_and_end(folder: str) -> None:
         assert job["backoffLimit"] > 0
         assert job["activeDeadlineSeconds"] > 0
         assert job["shutdownAfterJobFinishes"]
+
+
+@pytest.mark.parametrize("folder", SWEEPS)
+def test_a_refused_sweep_is_not_tried_again(folder: str) -> None:
+    """By the variable that jobs/sweep.py looks at; what it does is tested against a head."""
+    for job in _jobs(folder):
+        variables = yaml.safe_load(job["runtimeEnvYAML"])["env_vars"]
+        assert variables == {"MULTIBODIES_REFUSED": "stop"}
+    assert 'os.environ.get("MULTIBODIES_REFUSED") == "stop"' in (ROOT / "jobs/sweep.py").read_text()
 
 
 @pytest.mark.parametrize("folder", SWEEPS)
@@ -101,6 +111,19 @@ def test_every_ray_pod_has_the_runs_and_is_scraped(folder: str) -> None:
             assert notes["prometheus.io/scrape"] == "true"
             ports = {p["containerPort"] for p in pod["spec"]["containers"][0]["ports"]}
             assert int(notes["prometheus.io/port"]) in ports
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_every_ray_container_knows_where_runs_and_mlflow_are(folder: str) -> None:
+    """So that a job that names neither --out nor --tracking-uri writes where its pods share."""
+    (port,) = one(folder, "Service", "mlflow")["spec"]["ports"]
+    for spec in _specs(folder):
+        for _, pod in pods(spec):
+            (container,) = pod["spec"]["containers"]
+            told = {entry["name"]: entry["value"] for entry in container["env"]}
+            assert told["MLFLOW_TRACKING_URI"] == f"http://mlflow:{port['port']}"
+            mounts = {m["mountPath"]: m["name"] for m in container["volumeMounts"]}
+            assert mounts[told["MULTIBODIES_RUNS"]] == "runs"
 
 
 def test_gpu_workers_ask_for_one_gpu_and_go_where_gpus_are() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+import sys
 from html.parser import HTMLParser
 from io import BytesIO
 from pathlib import Path
@@ -304,4 +305,19 @@ def test_training_curves_leave_out_what_was_not_logged(tmp_path: Path) -> None:
 def test_provenance_is_plain_text() -> None:
     assert re.fullmatch(r"unknown|[0-9a-f]{40}(\+changes)?", git_commit(Path(__file__).parent))
     assert git_commit("/") == "unknown"
+
+
+def test_the_commit_of_an_image_or_an_upload_is_told_by_its_maker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An image's commit is its installed package's, never that of what was uploaded to it."""
+    installed, uploaded = tmp_path / "usr" / "lib" / "multibodies", tmp_path / "working_dir"
+    for folder in (installed, uploaded):
+        folder.mkdir(parents=True)
+    monkeypatch.setattr(sys, "prefix", str(tmp_path / "usr"))
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path))
+    monkeypatch.setenv("MULTIBODIES_COMMIT", "1" * 40)
+    assert (git_commit(installed), git_commit(uploaded)) == ("1" * 40, "unknown")
+    monkeypatch.setenv("MULTIBODIES_UPLOADED_COMMIT", "2" * 40)
+    assert (git_commit(installed), git_commit(uploaded)) == ("1" * 40, "2" * 40)
     assert "python" in versions() and "cores" in machine() and command_line()

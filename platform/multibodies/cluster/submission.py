@@ -24,7 +24,7 @@ from multibodies.cluster.dashboard import checked_address, probe
 from multibodies.environs import environment
 from multibodies.errors import UserError
 from multibodies.progress import duration
-from multibodies.submissions import ENVIRONMENT, Submission, attempts, next_id
+from multibodies.submissions import Submission, attempts, next_id
 from multibodies.uploads import mebibytes, staged
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ class Cluster:
         return self._client.submit_job(
             entrypoint=job.entrypoint,
             submission_id=next_id(job.name, (other.submission_id for other in self._jobs())),
-            runtime_env={"working_dir": str(folder), **ENVIRONMENT},
+            runtime_env={"working_dir": str(folder), **job.environment},
         )
 
 

@@ -15,12 +15,14 @@ from typing import Any
 
 from multibodies import runs
 from multibodies.cluster import connect
+from multibodies.cluster.carried import facts_of, first_facts, submission_id
 from multibodies.cluster.how import How
 from multibodies.cluster.scores import score_sweep
 from multibodies.cluster.stages import run_shared, verify_shared
 from multibodies.cluster.trainings import stopped_in, train_all
 from multibodies.data.manifest import read_manifest
 from multibodies.protocols import dataset_of, protocol_of
+from multibodies.registering import register_winner
 from multibodies.report import summary
 from multibodies.report.early import log_stopped, stopped_rows
 from multibodies.report.provenance import command_line, git_commit, machine, versions
@@ -32,6 +34,7 @@ from multibodies.tracking_server import tracking_server
 
 __all__ = ["How", "run_sweep"]
 
+LOCK_SECONDS = 120.0  # that a shared volume may hold the lock of a driver whose machine is lost
 DATA = {"embedded": "embedded synthetic images; not comparable with the paper's"}
 
 
@@ -44,14 +47,15 @@ def run_sweep(plan: Plan, run_dir: str | Path, how: How | None = None) -> str:
     run_dir, how = Path(run_dir).resolve(), how or How()
     started = time.time()
     with ExitStack() as stack:
-        stack.enter_context(runs.alone(run_dir))
+        stack.enter_context(runs.alone(run_dir, patience=LOCK_SECONDS if submission_id() else 0))
         check_recipe(run_dir, plan)
         verify_shared(plan, run_dir)
         uri = stack.enter_context(backends(plan, run_dir, how))
         tracker = stack.enter_context(Tracker(uri, run_dir / JOURNAL, plan.name))
         parent = stack.enter_context(tracker.run())
+        parent.carry(first_facts(plan, git_commit(Path(__file__).parent)))
         run_shared(plan, run_dir, how.workers, how.gpus, how.share)
-        parent.tags(tags_of(plan, run_dir))
+        tracker.carry(facts_of(plan, run_dir, tags_of(plan, run_dir)))
         whole, failed = train_all(plan, run_dir, how, tracker)
         stopped = stopped_in(whole, run_dir)
         log_stopped(tracker, whole, stopped, tags_of(plan, run_dir))
@@ -64,6 +68,7 @@ def run_sweep(plan: Plan, run_dir: str | Path, how: How | None = None) -> str:
         provenance["seconds"] = {**timings, "this command": round(time.time() - started, 1)}
         page = write_results(plan, run_dir, provenance, stopped_rows(whole, stopped))
         log_results(tracker, parent, plan, run_dir, tags_of(plan, run_dir))
+        register_winner(tracker, parent, plan, run_dir)
     return summary.show(page)
 
 

@@ -7,12 +7,14 @@ import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from multibodies.errors import UserError
 
 if TYPE_CHECKING:
     from multibodies.config import Config
 
+TRACKING = "MLFLOW_TRACKING_URI"  # MLflow's own variable
 SUBMITTED = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # Ray gives it to the driver of a submitted job alone
 
 
@@ -103,6 +105,21 @@ def run_folder(out: Path | None, name: str) -> Path:
             "node sees, or set MULTIBODIES_RUNS on the cluster"
         )
     return Path(runs or "runs", name)
+
+
+def tracking_uri(given: str | None) -> str | None:
+    """Return the MLflow server that is named, or else $MLFLOW_TRACKING_URI; None: one of our own.
+
+    Raises UserError unless it is a server's address.
+    """
+    uri = given or os.environ.get(TRACKING) or None
+    if uri is None:
+        return None
+    parts = urlsplit(uri)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        name = "--tracking-uri" if given else f"${TRACKING}"
+        raise UserError(f"{name} '{uri}': expected a server, such as http://mlflow:5000")
+    return uri
 
 
 def existing(path: Path, what: str, remedy: str) -> Path:

@@ -14,7 +14,7 @@ from multibodies.commands import common
 from multibodies.errors import UserError
 
 if TYPE_CHECKING:
-    from multibodies.predict import Box
+    from multibodies.persons import Box
 
 HELP = "a photograph -> n bodies"
 

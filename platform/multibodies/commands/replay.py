@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from multibodies.tracking import Replayed
 
 HELP = "a run's journal -> MLflow"
-COUNTED = ("runs", "params", "metrics", "artifacts")
+COUNTED = ("runs", "params", "metrics", "artifacts", "inputs")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,7 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "run_dir", metavar="RUN", type=Path, help="a sweep's folder, such as runs/table2"
     )
-    parser.add_argument("--tracking-uri", help="an MLflow server (default: the run's own)")
+    parser.add_argument(
+        "--tracking-uri", help="(default: $MLFLOW_TRACKING_URI, else the run's own)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -39,9 +41,10 @@ def run(args: argparse.Namespace) -> int:
 
     journal = args.run_dir / JOURNAL
     common.existing(journal, "journal", "give the folder of a sweep, such as runs/table2")
+    named = common.tracking_uri(args.tracking_uri)
     with runs.alone(args.run_dir):
         ended = end_open_runs(journal)
-        with server_of(args.run_dir, args.tracking_uri) as uri:
+        with server_of(args.run_dir, named) as uri:
             done = replayed(journal, uri)
     counts = ", ".join(f"{done.new[what]} {what}" for what in COUNTED)
     print(f"{uri}: equal to {journal}, {done.runs} runs; new there: {counts}")

@@ -135,6 +135,7 @@ def _commands(job: str, address: str) -> str:
 
 def _job_of(args: argparse.Namespace) -> tuple[Plan, Submission]:
     """Check sweep, paths and files without Ray and without the cluster."""
+    from multibodies.report.provenance import git_commit
     from multibodies.submissions import Submission, name_of, options_of
     from multibodies.uploads import gather
 
@@ -149,15 +150,16 @@ def _job_of(args: argparse.Namespace) -> tuple[Plan, Submission]:
     given = {name: getattr(args, name.replace("-", "_")) for name in names}
     workers = {"workers": args.workers} if args.workers > 1 else {}
     upload = gather(args.project, args.file)
-    return plan, Submission(name_of(plan, args.data), upload, options_of({**given, **workers}))
+    options = options_of({**given, **workers})
+    name = name_of(plan, args.data)
+    return plan, Submission(name, upload, options, git_commit(args.project))
 
 
 def _check_uri(uri: str | None) -> None:
     if uri is None:
         return
+    common.tracking_uri(uri)
     parts = urlsplit(uri)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise UserError(f"--tracking-uri '{uri}': expected a server, such as http://mlflow:5000")
     if parts.username or parts.password:
         raise UserError(
             "--tracking-uri: holds a password, which everyone who lists jobs would see; set "

@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, help="prepared datasets, for a sweep over files")
     parser.add_argument("--profile", help="another size of the same sweep, such as paper-dry")
     parser.add_argument("--stage1", choices=("shipped", "train"), help="(default: the file's)")
-    parser.add_argument("--tracking-uri", help="an MLflow server (default: one for this command)")
+    parser.add_argument("--tracking-uri", help="(default: $MLFLOW_TRACKING_URI, else our own)")
     parser.add_argument("--port", type=common.positive, help="of that server (default: a free one)")
     parser.add_argument(
         "--share",
@@ -57,7 +57,8 @@ def run(args: argparse.Namespace) -> None:
         return
     from multibodies.cluster.sweeps import How, run_sweep
 
-    where = {"port": args.port, "tracking_uri": args.tracking_uri, "share": share}
+    uri = common.tracking_uri(args.tracking_uri)
+    where = {"port": args.port, "tracking_uri": uri, "share": share}
     how = How(args.workers, int(args.gpu), **where, at_once=args.at_once)
     print(run_sweep(plan, out, how))
     print(f"results in {out}; see them in MLflow by `multibodies ui {out}`")

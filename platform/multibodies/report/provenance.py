@@ -11,10 +11,16 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 PACKAGES = ("multibodies", "torch", "ray", "mlflow", "numpy", "pandas")
+IMAGE_COMMIT = "MULTIBODIES_COMMIT"  # set by the image: of the package that is installed in it
+UPLOADED_COMMIT = "MULTIBODIES_UPLOADED_COMMIT"  # set by `submit`: of the checkout that it sent
 
 
 def git_commit(folder: str | Path = ".") -> str:
-    """Return a checkout's commit, "+changes" after it if the tree differs, or "unknown"."""
+    """Return a checkout's commit, "+changes" after it if the tree differs, or "unknown".
+
+    Where there is no checkout, the commit that the folder's origin was told by: the image's where
+    the package is the installed one, the submitter's where it was uploaded.
+    """
 
     def git(*words: str) -> str | None:
         command = ["git", "-C", str(folder), *words]
@@ -26,7 +32,8 @@ def git_commit(folder: str | Path = ".") -> str:
 
     commit = git("rev-parse", "HEAD")
     if not commit:
-        return "unknown"
+        installed = Path(folder).resolve().is_relative_to(Path(sys.prefix).resolve())
+        return os.environ.get(IMAGE_COMMIT if installed else UPLOADED_COMMIT) or "unknown"
     return commit + ("+changes" if git("status", "--porcelain", "--untracked-files=no") else "")
 
 

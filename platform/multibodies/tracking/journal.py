@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 
 from multibodies.errors import UserError
 
-KINDS = ("status", "params", "tags", "metrics", "artifact")
+KINDS = ("status", "params", "tags", "metrics", "artifact", "input")
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Event:
     """One thing logged to one run.
 
     Data by kind: status `{"status"}`; params and tags `{key: text}`; metrics `{"step", "values"}`;
-    artifact `{"path", "folder"}`.
+    artifact `{"path", "folder"}`; input `{"name", "digest", "source", "context", "rows"}`.
     """
 
     sweep: str

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
 
 from multibodies.errors import UserError
+from multibodies.tracking.facts import Dataset, Facts
 from multibodies.tracking.journal import Event
 
 
@@ -78,6 +80,19 @@ class RunLog:
         if not path.is_file():
             raise UserError(f"{path}: no such file to log as an artifact")
         self._record("artifact", {"path": str(path), "folder": folder})
+
+    def inputs(self, datasets: Iterable[Dataset]) -> None:
+        """Name datasets that the run uses; one of the same name and digest stays as it is."""
+        for dataset in datasets:
+            self._record("input", asdict(dataset))
+
+    def carry(self, facts: Facts) -> None:
+        """Log all of a run's facts."""
+        if facts.params:
+            self.params(facts.params)
+        if facts.tags:
+            self.tags(facts.tags)
+        self.inputs(facts.datasets)
 
     def status(self, status: str) -> None:
         """Set the run's status: RUNNING, FINISHED, FAILED or KILLED."""

@@ -6,70 +6,53 @@ a step stays. mlflow is imported when a sink is made, not with this module.
 
 from __future__ import annotations
 
-import os
-import urllib.request
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any
 
-from multibodies.environs import environment
 from multibodies.tracking.journal import Event
+from multibodies.tracking.limits import ARTIFACT_SECONDS, limits, probe
+from multibodies.tracking.remote_runs import Known, RemoteRuns
 
-if TYPE_CHECKING:
-    from mlflow.entities import Run
-
-T = TypeVar("T")
-SWEEP_TAG = "multibodies.sweep"
-CELL_TAG = "multibodies.cell"
-PARENT_TAG = "mlflow.parentRunId"  # MLflow's own: the UI nests by it
-PARENT_CELL = "(sweep)"  # the parent run's value of CELL_TAG; MLflow cannot search for an empty tag
+CONTEXT_TAG = "mlflow.data.context"  # MLflow's own: what a dataset is used for
 PER_BATCH = {"metrics": 1000, "params": 100, "tags": 100}  # MLflow's limits of one log_batch
-PROBE_SECONDS = 1.0
-
-
-@dataclass
-class _Known:
-    """What the server holds of a run already."""
-
-    run_id: str
-    params: dict[str, str] = field(default_factory=dict)
-    steps: set[tuple[str, int]] = field(default_factory=set)
 
 
 class Sink:
     """Sends events to one MLflow server. Raises OSError or MlflowException when it cannot.
 
-    new: how many runs, params, metrics and artifacts the server did not have.
+    new: how many runs, params, metrics, artifacts and inputs the server did not have.
+    timeout, artifact_timeout: seconds that one call, or the upload of one file, may wait.
     """
 
-    def __init__(self, uri: str, timeout: int = 2) -> None:
-        """Probe `uri` within PROBE_SECONDS, so that a dead server costs no more; then set up."""
-        direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        direct.open(f"{uri.rstrip('/')}/health", timeout=PROBE_SECONDS).close()
-        with _limits(timeout):
+    def __init__(
+        self, uri: str, timeout: int = 2, artifact_timeout: int = ARTIFACT_SECONDS
+    ) -> None:
+        """Probe `uri`, so that a dead server costs a second; then set up."""
+        probe(uri)
+        with limits(timeout):
             from mlflow import MlflowClient
 
             self._client = MlflowClient(tracking_uri=uri)
         self.new: Counter[str] = Counter()
-        self._timeout = timeout
-        self._experiments: dict[str, str] = {}
-        self._runs: dict[tuple[str, str], _Known] = {}
+        self._timeout, self._artifact_timeout = timeout, artifact_timeout
+        self._runs = RemoteRuns(self._client, self.new)
 
     def send(self, events: Sequence[Event]) -> list[str]:
         """Bring the server up to these events; return what it could not take, in words."""
         problems: list[str] = []
-        with _limits(self._timeout):
+        with limits(self._timeout):
             for (sweep, cell), group in by_run(events).items():
-                known = self._run(sweep, cell, group[0].time_ms)
+                known = self._runs.known(sweep, cell, group[0].time_ms)
                 problems += [f"{sweep}/{cell}: {p}" for p in self._send_run(known, group)]
         return problems
 
-    def _send_run(self, known: _Known, events: Sequence[Event]) -> list[str]:
+    def _send_run(self, known: Known, events: Sequence[Event]) -> list[str]:
         problems = self._log(known, "tags", _tags(events))
         problems += self._log_params(known, events)
+        problems += self._log_inputs(known, events)
         problems += self._log(known, "metrics", _new_metrics(known, events))
         problems += self._artifacts(known, events)
         ends = [event for event in events if event.kind == "status"]
@@ -77,7 +60,7 @@ class Sink:
             self._set_status(known.run_id, ends[-1])
         return problems
 
-    def _log(self, known: _Known, kind: str, items: Sequence[Any]) -> list[str]:
+    def _log(self, known: Known, kind: str, items: Sequence[Any]) -> list[str]:
         """Log in batches of MLflow's limits; what the server refuses is reported, not raised."""
         from mlflow.exceptions import RestException
 
@@ -92,7 +75,7 @@ class Sink:
                 problems.append(f"{kind} refused: {error.message}")
         return problems
 
-    def _log_params(self, known: _Known, events: Sequence[Event]) -> list[str]:
+    def _log_params(self, known: Known, events: Sequence[Event]) -> list[str]:
         from mlflow.entities import Param
 
         fresh, problems = [], []
@@ -104,12 +87,25 @@ class Sink:
                 problems.append(f"param {key} is {known.params[key]}, not changed to {value}")
         return problems + self._log(known, "params", fresh)
 
-    def _artifacts(self, known: _Known, events: Sequence[Event]) -> list[str]:
+    def _log_inputs(self, known: Known, events: Sequence[Event]) -> list[str]:
+        from mlflow.exceptions import RestException
+
+        fresh = _new_inputs(known, events)
+        try:
+            if fresh:
+                self._client.log_inputs(known.run_id, fresh)
+                self.new["inputs"] += len(fresh)
+        except RestException as error:
+            return [f"inputs refused: {error.message}"]
+        return []
+
+    def _artifacts(self, known: Known, events: Sequence[Event]) -> list[str]:
         chosen = {(e.data["path"], e.data["folder"]): e for e in events if e.kind == "artifact"}
         problems = []
         for path, folder in chosen:
             if Path(path).is_file():
-                self._client.log_artifact(known.run_id, path, folder or None)
+                with limits(self._artifact_timeout):
+                    self._client.log_artifact(known.run_id, path, folder or None)
                 self.new["artifacts"] += 1
             else:
                 problems.append(f"artifact {path} is not there any more")
@@ -121,54 +117,6 @@ class Sink:
             self._client.update_run(run_id, status=status)
         else:
             self._client.set_terminated(run_id, status=status, end_time=event.time_ms)
-
-    def _run(self, sweep: str, cell: str, time_ms: int) -> _Known:
-        if (sweep, cell) not in self._runs:
-            experiment = self._experiment(sweep)
-            tags = {SWEEP_TAG: sweep, CELL_TAG: cell or PARENT_CELL}
-            if cell:
-                tags[PARENT_TAG] = self._run(sweep, "", time_ms).run_id
-            found = self._find(experiment, tags)
-            if found is None:
-                run = self._client.create_run(experiment, time_ms, tags, cell or sweep)
-                self._runs[sweep, cell] = _Known(run.info.run_id)
-                self.new["runs"] += 1
-            else:
-                self._runs[sweep, cell] = self._known(found)
-        return self._runs[sweep, cell]
-
-    def _experiment(self, name: str) -> str:
-        """Find, bring back or create the experiment of that name."""
-        if name not in self._experiments:
-            found = self._client.get_experiment_by_name(name)
-            if found is not None and found.lifecycle_stage == "deleted":
-                self._client.restore_experiment(found.experiment_id)
-            number = found.experiment_id if found else self._client.create_experiment(name)
-            self._experiments[name] = number
-        return self._experiments[name]
-
-    def _find(self, experiment: str, tags: Mapping[str, str]) -> Run | None:
-        """Find a run by its tags. A hanging server may carry out what its client gave up, and so
-        make a run twice: the first stays, below the one parent; the journal has what both held."""
-        wanted = " and ".join(f"tags.`{key}` = '{tags[key]}'" for key in (SWEEP_TAG, CELL_TAG))
-        runs = self._client.search_runs([experiment], wanted, order_by=["start_time"])
-        for twin in runs[1:]:
-            self._client.delete_run(twin.info.run_id)
-        if not runs:
-            return None
-        parent = tags.get(PARENT_TAG)
-        if parent is not None and runs[0].data.tags.get(PARENT_TAG) != parent:
-            self._client.set_tag(runs[0].info.run_id, PARENT_TAG, parent)
-        return runs[0]
-
-    def _known(self, run: Run) -> _Known:
-        run_id = run.info.run_id
-        steps = {
-            (key, metric.step)
-            for key in run.data.metrics
-            for metric in self._client.get_metric_history(run_id, key)
-        }
-        return _Known(run_id, dict(run.data.params), steps)
 
 
 def by_run(events: Sequence[Event]) -> dict[tuple[str, str], list[Event]]:
@@ -191,7 +139,7 @@ def _tags(events: Sequence[Event]) -> list[Any]:
     return [RunTag(key, value) for key, value in dict(_merged(events, "tags")).items()]
 
 
-def _new_metrics(known: _Known, events: Sequence[Event]) -> list[Any]:
+def _new_metrics(known: Known, events: Sequence[Event]) -> list[Any]:
     """Return the metrics whose (key, step) the server has not seen, and remember them."""
     from mlflow.entities import Metric
 
@@ -205,14 +153,17 @@ def _new_metrics(known: _Known, events: Sequence[Event]) -> list[Any]:
     return fresh
 
 
-def _limits(timeout: int) -> AbstractContextManager[None]:
-    """Set mlflow's client limits for one call; by default a dead server blocks it for minutes."""
-    hosts = ",".join(filter(None, (os.environ.get("NO_PROXY"), "127.0.0.1", "localhost")))
-    return environment(
-        MLFLOW_HTTP_REQUEST_TIMEOUT=str(timeout),
-        MLFLOW_HTTP_REQUEST_MAX_RETRIES="0",
-        MLFLOW_DISABLE_TELEMETRY="true",
-        MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT="true",
-        NO_PROXY=hosts,
-        no_proxy=hosts,
-    )
+def _new_inputs(known: Known, events: Sequence[Event]) -> list[Any]:
+    """Return the datasets whose (name, digest) the server does not have, and remember them."""
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    fresh = []
+    for data in (event.data for event in events if event.kind == "input"):
+        key = (str(data["name"]), str(data["digest"]))
+        if key not in known.inputs:
+            known.inputs.add(key)
+            place = json.dumps({"uri": data["source"]})
+            rows = json.dumps({"num_rows": data["rows"]})
+            dataset = Dataset(*key, source_type="local", source=place, profile=rows)
+            fresh.append(DatasetInput(dataset, [InputTag(CONTEXT_TAG, str(data["context"]))]))
+    return fresh

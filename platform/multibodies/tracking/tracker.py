@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from multibodies.tracking.facts import Facts
 from multibodies.tracking.journal import Event, Journal, read_journal
 from multibodies.tracking.replaying import replay
 from multibodies.tracking.runlog import RunLog, ending
@@ -34,6 +35,8 @@ class Tracker:
         self.journal = Journal(journal_path)
         self.problems: list[str] = []
         self._open: set[str] = set()
+        self._facts: Callable[[str], Facts] | None = None
+        self._told: set[str] = set()
         self._lock = threading.Lock()
         path = self.journal.path
         self._sender = Sender(uri, path, self._note, _earlier(path)) if uri else None
@@ -63,7 +66,14 @@ class Tracker:
         """Start or take up the run of a cell; "" is the sweep's parent run."""
         run = RunLog(self, cell)
         run.status("RUNNING")
+        self._tell(cell)
         return run
+
+    def carry(self, facts: Callable[[str], Facts]) -> None:
+        """Have every run carry its facts, by its cell: those that are open and those to come."""
+        self._facts = facts
+        for cell in sorted(self._open):
+            self._tell(cell)
 
     def record(self, event: Event) -> None:
         """Journal an event and hand it on. Raises UserError when the disk refuses it."""
@@ -94,6 +104,13 @@ class Tracker:
             return False
         LOG.warning("MLflow at %s is up to date again", self.uri)
         return True
+
+    def _tell(self, cell: str) -> None:
+        """Log a run's facts, once."""
+        if self._facts is None or cell in self._told:
+            return
+        self._told.add(cell)
+        RunLog(self, cell).carry(self._facts(cell))
 
     def _note(self, problems: Sequence[str]) -> None:
         self.problems += problems
