@@ -51,7 +51,7 @@ test: lint ## lint, types, import contracts and every test but the drills
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "not drill"
 
 drills: $(STAMP) ## kill workers, nodes and drivers of trainings and sweeps: nothing lost, nothing twice (5 minutes)
-	$(BIN)/python -m pytest -m drill
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m drill
 
 test-fast: $(STAMP) ## the tests that start no Ray, no server and no training
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "not slow"

@@ -95,7 +95,7 @@ def test_without_val_scores_nobody_wins(tmp_path: Path) -> None:
 
 def test_cells_are_told_and_found_by_name(tmp_path: Path) -> None:
     plan = _plan("table2")
-    with pytest.raises(UserError, match=r"cells\.json: no such file; give the sweep's command"):
+    with pytest.raises(UserError, match=r"models\.json: no such file; give the sweep's command"):
         read_cells(tmp_path)
     write_cells(plan, tmp_path, Choice(None, "nothing on val", {}))
     told = read_cells(tmp_path)

@@ -22,7 +22,7 @@ from multibodies.sweep.definition import Range, Search
 from sweep_samples import shared_done
 from training_samples import TINY
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.drill, pytest.mark.timeout(600)]
 SEARCH = Search(4, "mpjpe_n3", 0, {"loss.ri": Range(0.01, 1.0, log=True)}, "optuna", 1)
 
 

@@ -202,6 +202,7 @@ def _killing_trial(marker: Path) -> Callable[..., None]:
 
 
 @pytest.mark.slow
+@pytest.mark.drill
 @pytest.mark.usefixtures("ray_local", "soon")
 def test_a_trial_s_two_workers_of_which_one_is_killed_follow_the_golden_curve(
     rows: Path, stage1: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
