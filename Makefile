@@ -50,7 +50,7 @@ smoke: $(STAMP) ## the same path and files in under 3 minutes, into runs/table2-
 test: lint ## lint, types, import contracts and every test but the drills
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "not drill"
 
-drills: $(STAMP) ## kill workers, nodes and drivers of trainings and sweeps: nothing lost, nothing twice (5 minutes)
+drills: $(STAMP) ## rehearsals: the paper's road on look-alikes; workers, nodes and drivers killed: nothing lost, nothing twice
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m drill
 
 test-fast: $(STAMP) ## the tests that start no Ray, no server and no training

@@ -84,6 +84,7 @@ def test_an_augmented_mix_in_memory_on_two_workers_ends_as_on_one_device(
     assert largest_difference(alone, both) < ROUNDING
 
 
+@pytest.mark.drill
 @pytest.mark.usefixtures("soon")
 def test_an_augmented_mix_is_streamed_to_two_workers(tmp_path: Path) -> None:
     """Passes of the small set end several times, at the same step for both workers."""

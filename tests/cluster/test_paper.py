@@ -23,7 +23,7 @@ from multibodies.data.tasks import make_shard
 
 ROOT = Path(__file__).parents[2]
 PROFILE = "paper-smoke"
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.drill, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")

@@ -177,6 +177,7 @@ write_dataset(row_samples.sample_plan({"lab-train": 10}, 2, slow), Path(sys.argv
 """
 
 
+@pytest.mark.drill
 def test_a_killed_process_leaves_whole_shards_that_the_next_run_keeps(tmp_path: Path) -> None:
     out = tmp_path / "killed"
     driver = subprocess.Popen(

@@ -209,6 +209,7 @@ def test_the_real_driver_refuses_in_one_line_with_code_2(address: str, tmp_path:
     assert not os.path.exists(out)
 
 
+@pytest.mark.drill
 @pytest.mark.parametrize(("how", "status"), [("stop", "STOPPED"), ("", "FAILED")])
 def test_a_refused_sweep_is_stopped_where_failures_are_retried(
     address: str, tmp_path: Path, how: str, status: str

@@ -273,6 +273,7 @@ def test_a_killed_driver_goes_on_when_started_again(
     _check_resumed(out, [2, 4, 6])
 
 
+@pytest.mark.drill
 @pytest.mark.slow
 @pytest.mark.usefixtures("ray_local", "soon")
 def test_stage_1_trains_on_streamed_images(rows: Path, tmp_path: Path) -> None:
