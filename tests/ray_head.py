@@ -102,7 +102,7 @@ def ask(
     connection = http.client.HTTPConnection(address.removeprefix("http://"), timeout=30)
     try:
         body = None if message is None else json.dumps(message)
-        connection.request("POST" if message else "GET", path, body, headers)
+        connection.request("GET" if message is None else "POST", path, body, headers)
         answer = connection.getresponse()
         text = answer.read()
         return answer.status, json.loads(text) if answer.status == HTTPStatus.OK else {}
@@ -117,17 +117,20 @@ def status(address: str, token: str | None = None) -> int | None:
     return ask(address, token, "/api/version")[0]
 
 
-def submit(address: str, command: list[str]) -> subprocess.CompletedProcess[str]:
+def submit(
+    address: str, command: list[str], job_id: str | None = None
+) -> subprocess.CompletedProcess[str]:
     """Submit, and return when the job ended."""
     runtime = {
         "env_vars": {
-            "PYTHONPATH": "platform",
+            "PYTHONPATH": "platform:tests:tests/cluster",
             "OMP_NUM_THREADS": "1",
             "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # two processes less to start
         }
     }
     job = [
         *(*RAY, "job", "submit", "--address", address, "--working-dir", str(ROOT)),
+        *(("--submission-id", job_id) if job_id else ()),
         *("--runtime-env-json", json.dumps(runtime), "--", *command),
     ]
     return subprocess.run(

@@ -7,11 +7,14 @@ import os
 import signal
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import ray_head
 from mlflow_checks import journaled, served
 from model_samples import save_dataset, save_prior
 from multibodies import fitting, runs
@@ -109,6 +112,36 @@ def killing_trial(driver: int) -> Any:
     return trial
 
 
+def stalling_trial(settings: dict[str, str], tasks: dict[str, Any]) -> None:
+    """Stand still after the first checkpoint, and say so by a file."""
+    import time
+
+    from multibodies import local
+    from multibodies.cluster import tuner as there
+
+    save = local._save
+
+    def stalling(*arguments: Any) -> None:
+        save(*arguments)
+        (Path(tasks[settings["id"]].out).parents[1] / "stalled").touch()
+        time.sleep(120)  # its job is stopped before
+
+    local._save = stalling  # type: ignore[assignment]
+    there.trial(settings, tasks)
+
+
+JOB = """
+import sys
+from multibodies.cluster import tuner
+from multibodies.cluster.sweeps import How, run_sweep
+from test_lost_drivers import plan_of, stalling_trial
+run_dir, uri, when = sys.argv[1:4]
+if when == "first":
+    tuner.trial = stalling_trial
+run_sweep(plan_of("stopped"), run_dir, How(tracking_uri=uri))
+"""
+
+
 def lose_driver(run_dir: Path, uri: str, when: str) -> None:
     here = Path(__file__).parent
     environment = {**os.environ, "PYTHONPATH": f"{os.environ['PYTHONPATH']}:{here}"}
@@ -136,6 +169,29 @@ def test_a_sweep_whose_driver_is_killed_twice(
     assert {run["status"] for run in journaled(run_dir / "journal").values()} == {"RUNNING"}
     run_sweep(plan, run_dir, How(tracking_uri=tracking_uri))
     assert [path.stat().st_mtime_ns for path in weights] == before
+    check_calm(calm, run_dir, plan, tracking_uri)
+
+
+def test_a_job_that_is_stopped_and_submitted_again(
+    calm: Path, tmp_path: Path, tracking_uri: str
+) -> None:
+    """Promise: a submitted sweep whose job is stopped while it trains, submitted again, ends as an
+    undisturbed one."""
+    plan = plan_of("stopped")
+    run_dir = prepared(tmp_path, plan)
+    command = ["python", "-c", JOB, str(run_dir), tracking_uri]
+    with ray_head.head() as address, ThreadPoolExecutor(1) as pool:
+        first = pool.submit(ray_head.submit, address, [*command, "first"], "first")
+        deadline = time.monotonic() + 240
+        while not (run_dir / "stalled").exists() and not first.done():
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        ray_head.ask(address, ray_head.TOKEN, "/api/jobs/first/stop", {})
+        stopped = first.result()
+        assert stopped.returncode != 0 and "stopped" in stopped.stdout + stopped.stderr
+        assert not list(run_dir.glob("cells/*/finished.json"))
+        again = ray_head.submit(address, [*command, "again"])
+    assert again.returncode == 0, again.stdout[-2000:] + again.stderr[-2000:]
     check_calm(calm, run_dir, plan, tracking_uri)
 
 

@@ -72,6 +72,7 @@ def test_a_small_set_is_streamed_at_its_share(tmp_path: Path) -> None:
     assert large[:24].diff().abs().float().mean() > 8  # neighbours in a file are not in a batch
 
 
+@pytest.mark.drill
 @pytest.mark.usefixtures("soon")
 def test_an_augmented_mix_in_memory_on_two_workers_ends_as_on_one_device(
     collection: Path, tmp_path: Path
