@@ -18,12 +18,12 @@ from io import BytesIO
 from itertools import count
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import aiohttp
-from pictures import FLAGS, IMAGES
+from pictures import FLAGS, IMAGES, compare_address
 from PIL import Image
 
+from multibodies.tracking.remote_runs import PARENT_TAG
 from multibodies.tracking_server import tracking_server
 
 WIDTH, HEIGHT = 1900, 900
@@ -104,18 +104,11 @@ async def photograph(port: int, address: str, metric: str) -> bytes:
     return b64decode(picture["data"])
 
 
-def compare_address(uri: str, sweep: str) -> str:
+def cells_address(uri: str, sweep: str) -> str:
     """Return the address of MLflow's comparison of all cells of a sweep."""
-    import mlflow
-
-    client = mlflow.MlflowClient(uri)
-    experiment = client.get_experiment_by_name(sweep)
-    if experiment is None:
-        raise SystemExit(f"no experiment '{sweep}'")
-    found = client.search_runs([experiment.experiment_id], "attributes.status = 'FINISHED'")
-    cells = [run.info.run_id for run in found if "mlflow.parentRunId" in run.data.tags]
-    runs, experiments = json.dumps(cells), json.dumps([experiment.experiment_id])
-    return f"{uri}/#/compare-runs?runs={quote(runs)}&experiments={quote(experiments)}"
+    return compare_address(
+        uri, sweep, "attributes.status = 'FINISHED'", lambda run: run.data.tags.get(PARENT_TAG)
+    )
 
 
 def in_browser(address: str, metric: str) -> bytes:
@@ -143,7 +136,7 @@ def main(run_dir: Path, metric: str) -> None:
     """Write docs/images/mlflow_parallel.png."""
     sweep = json.loads((run_dir / "plan.json").read_text())["name"]
     with tracking_server(run_dir) as server:
-        content = in_browser(compare_address(server.uri, sweep), metric)
+        content = in_browser(cells_address(server.uri, sweep), metric)
     with Image.open(BytesIO(content)) as page:
         page.crop(CROP).save(IMAGES / "mlflow_parallel.png", optimize=True)
 

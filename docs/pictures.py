@@ -11,7 +11,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from PIL import Image
@@ -41,19 +43,26 @@ def photograph(address: str, picture: Path, width: int, height: int) -> None:
         )
 
 
-def compare_address(uri: str, sweep: str) -> str:
-    """Return the address of MLflow's comparison of the first seed's four rows of Table 2."""
+def compare_address(uri: str, sweep: str, wanted: str, order: Callable[[Any], Any]) -> str:
+    """Return the address of MLflow's comparison of the runs of a sweep that a filter finds, sorted
+    by `order`, which is None of a run to be left out."""
     import mlflow
 
     client = mlflow.MlflowClient(uri)
     experiment = client.get_experiment_by_name(sweep)
     if experiment is None:
         raise SystemExit(f"no experiment '{sweep}'")
-    runs = client.search_runs([experiment.experiment_id], "tags.seed = '0' and tags.ours = 'False'")
-    found = {(r.data.params["loss.ri"], r.data.params["evaluation.flow_weight"]): r for r in runs}
-    ids = json.dumps([found[key].info.run_id for key in sorted(found)])
-    experiments = json.dumps([experiment.experiment_id])
-    return f"{uri}/#/compare-runs?runs={quote(ids)}&experiments={quote(experiments)}"
+    found = client.search_runs([experiment.experiment_id], wanted)
+    runs = {run.info.run_id: order(run) for run in found if order(run) is not None}
+    ids, experiments = json.dumps(sorted(runs, key=runs.__getitem__)), [experiment.experiment_id]
+    return f"{uri}/#/compare-runs?runs={quote(ids)}&experiments={quote(json.dumps(experiments))}"
+
+
+def table2_address(uri: str, sweep: str) -> str:
+    """Return that of the first seed's four rows of Table 2."""
+    keys = ("loss.ri", "evaluation.flow_weight")
+    wanted = "tags.seed = '0' and tags.ours = 'False'"
+    return compare_address(uri, sweep, wanted, lambda run: [run.data.params[k] for k in keys])
 
 
 def astronaut(run_dir: Path) -> None:
@@ -76,7 +85,7 @@ def main(run_dir: Path) -> None:
     with tracking_server(run_dir) as server:
         time.sleep(2)
         picture = IMAGES / "mlflow_compare.png"
-        photograph(compare_address(server.uri, sweep), picture, 1900, 2700)
+        photograph(table2_address(server.uri, sweep), picture, 1900, 2700)
     with Image.open(picture) as page:
         page.crop((200, 0, 1400, 2680)).save(picture)  # without MLflow's side bars
 

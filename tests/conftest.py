@@ -55,6 +55,36 @@ def _seed_torch() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dataset of random rows in four shards."""
+    from training_samples import save_rows
+
+    return save_rows(tmp_path_factory.mktemp("rows") / "data")
+
+
+@pytest.fixture(scope="module")
+def stage1(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The weights of a tiny stage 1."""
+    from training_samples import save_stage1, tiny_config
+
+    return save_stage1(tmp_path_factory.mktemp("stage1") / "weights", tiny_config())
+
+
+@pytest.fixture(scope="module")
+def calm(rows: Path, stage1: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The weights of an undisturbed training of the tiny stage 2 on one device."""
+    from training_samples import go
+
+    return go(rows, stage1, tmp_path_factory.mktemp("calm"))
+
+
+@pytest.fixture
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let Ray Train look at its workers five times a second, not every two seconds."""
+    monkeypatch.setenv("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
+
+
 @pytest.fixture(scope="session")
 def ray_local() -> Iterator[Any]:
     """One Ray of 2 CPUs on loopback for all tests; never joins or stops anybody else's cluster."""

@@ -9,10 +9,10 @@ from multibodies.sweep import Plan, mark_done
 from training_samples import save_stage1, tiny_config
 
 
-def shared_done(folder: Path, plan: Plan) -> Path:
+def shared_done(folder: Path, plan: Plan, scored: str = "wild-val") -> Path:
     """Make a plan's run folder with random data, prior and stage 1; return it."""
     run_dir = folder / plan.name
-    save_dataset(run_dir / "data", {"lab-train": [8, 8], "lab-val": [4], "wild-val": [4]})
+    save_dataset(run_dir / "data", {"lab-train": [8, 8], "lab-val": [4], scored: [4]})
     save_prior(run_dir / "prior" / "weights")
     save_stage1(run_dir / "stage1" / "weights", tiny_config())
     for stage in plan.shared:

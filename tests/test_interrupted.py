@@ -19,33 +19,12 @@ import torch
 from multibodies import cli, fitting, local, runs, states
 from multibodies.cluster import snapshots
 from multibodies.errors import UserError
-from multibodies.local import fit_local
 from multibodies.mishaps import explained, is_out_of_memory
 from multibodies.training import Forward, train_step
-from training_samples import flip_byte, largest_difference, save_rows, save_stage1, tiny_config
+from training_samples import flip_byte, go, largest_difference, tiny_config
 
 Capture = pytest.CaptureFixture[str]
 STEPS = [2, 4, 6]
-
-
-@pytest.fixture(scope="module")
-def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_rows(tmp_path_factory.mktemp("rows") / "data")
-
-
-@pytest.fixture(scope="module")
-def stage1(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_stage1(tmp_path_factory.mktemp("stage1") / "weights", tiny_config())
-
-
-@pytest.fixture(scope="module")
-def calm(rows: Path, stage1: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The weights of an undisturbed training."""
-    return go(rows, stage1, tmp_path_factory.mktemp("calm"))
-
-
-def go(rows: Path, stage1: Path, out: Path) -> Path:
-    return fit_local(tiny_config(), "stage2", rows, out, start_from=stage1, progress=False)
 
 
 def check_calm(calm: Path, out: Path) -> None:
@@ -142,7 +121,7 @@ DIES = """
 import os, sys
 from pathlib import Path
 from multibodies import states
-from test_interrupted import go
+from training_samples import go
 real = states.save_module
 def dying(folder, *rest):
     real(folder, *rest)

@@ -10,7 +10,7 @@ import pytest
 
 from multibodies.errors import UserError
 from multibodies.sweep import Plan, expand, load_sweep, smoke_variant, stage_path
-from multibodies.winners import Choice, cell_of, choose_winner, read_cells, write_cells
+from multibodies.winners import Choice, cell_of, choose_winner, read_models, write_models
 
 SWEEPS = Path(__file__).resolve().parents[1] / "sweeps"
 DATASETS, NS = ("wild", "awild"), (1, 5, 10, 25)
@@ -96,9 +96,9 @@ def test_without_val_scores_nobody_wins(tmp_path: Path) -> None:
 def test_cells_are_told_and_found_by_name(tmp_path: Path) -> None:
     plan = _plan("table2")
     with pytest.raises(UserError, match=r"models\.json: no such file; give the sweep's command"):
-        read_cells(tmp_path)
-    write_cells(plan, tmp_path, Choice(None, "nothing on val", {}))
-    told = read_cells(tmp_path)
+        read_models(tmp_path)
+    write_models(plan, tmp_path, Choice(None, "nothing on val", {}))
+    told = read_models(tmp_path)
     assert cell_of(told, "seed0-ri0-flow_weight1") == "seed0-ri0-flow_weight1"
     entry = told["cells"]["seed0-ri0-flow_weight1"]
     assert (entry["network"], entry["prior"]) == ("cells/seed0-ri0/weights", "prior/weights")

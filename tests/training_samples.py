@@ -15,6 +15,7 @@ from multibodies.checkpoints import load_module, save_module
 from multibodies.config import Config, load_config
 from multibodies.core.regressor import Regressor
 from multibodies.data import fresh
+from multibodies.local import fit_local
 from multibodies.training import regressor_spec
 
 GOLDEN = Path(__file__).parent / "golden" / "training_curve.json"
@@ -82,3 +83,8 @@ def flip_byte(path: Path, position: float = 0.5) -> None:
     content = bytearray(path.read_bytes())
     content[int(len(content) * position)] ^= 0xFF
     path.write_bytes(bytes(content))
+
+
+def go(rows: Path, stage1: Path, out: Path) -> Path:
+    """Train the tiny stage 2 on one device; return its weights."""
+    return fit_local(tiny_config(), "stage2", rows, out, start_from=stage1, progress=False)

@@ -1,10 +1,14 @@
-"""The process's environment, changed for a while."""
+"""The process's environment: changed for a while, and what Ray tells in it of a submitted job."""
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
+
+JOB_CONFIG = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # Ray gives it to the driver of a submitted job alone
 
 
 @contextmanager
@@ -17,3 +21,17 @@ def environment(**values: str) -> Iterator[None]:
     finally:
         for name, value in before.items():
             os.environ.pop(name, None) if value is None else os.environ.update({name: value})
+
+
+def is_submitted() -> bool:
+    """Tell whether this process is the driver of a submitted job."""
+    return JOB_CONFIG in os.environ
+
+
+def submission_id() -> str | None:
+    """Return the id under which this driver was submitted; None of one that was not."""
+    try:
+        config: Any = json.loads(os.environ.get(JOB_CONFIG, "{}"))
+        return str(config["metadata"]["job_submission_id"])
+    except (ValueError, KeyError, TypeError):
+        return None

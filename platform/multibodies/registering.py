@@ -14,7 +14,7 @@ from multibodies.sweep import Plan
 from multibodies.tracking import RunLog, Tracker
 from multibodies.tracking.registry import Registry, check_alias, save_pyfunc
 from multibodies.travelling import copy_source
-from multibodies.winners import cell_of, choose_winner, read_cells, write_cells
+from multibodies.winners import cell_of, choose_winner, read_models, write_models
 
 LOG = logging.getLogger("multibodies.tracking")
 WINNER = "winner"  # the alias of what won its sweep
@@ -43,7 +43,7 @@ def register(run_dir: Path, uri: str, cell: str | None = None, alias: str = WINN
     does not answer or has no run of that cell.
     """
     check_alias(alias)
-    told = read_cells(run_dir)
+    told = read_models(run_dir)
     chosen = cell_of(told, cell)
     entry, name = told["cells"][chosen], f"multibodies-{told['sweep']}"
     registry = Registry(uri)
@@ -74,7 +74,7 @@ def register_winner(tracker: Tracker, parent: RunLog, plan: Plan, run_dir: Path)
     The sweep is done: whatever fails here is told, and may be made good by `multibodies register`.
     """
     choice = choose_winner(plan, run_dir)
-    write_cells(plan, run_dir, choice)
+    write_models(plan, run_dir, choice)
     if choice.cell is None:
         parent.tags({"registered": f"nothing: {choice.reason}"})
         return

@@ -13,7 +13,7 @@ import pandas as pd
 
 from multibodies.errors import UserError, nearest
 from multibodies.runs import read_record, write_record
-from multibodies.sweep import Cell, Plan, stage_path
+from multibodies.sweep import Cell, Plan, errors_by, stage_path
 
 MODELS_FILE = "models.json"
 RECORDS = "per_image.parquet"
@@ -47,7 +47,8 @@ def choose_winner(plan: Plan, run_dir: Path) -> Choice:
     ns = [int(asked)] if asked else sorted(n for n in shared if n > 1) or sorted(shared)
     if not records or not set(ns) <= set(shared) or not ns:
         return Choice(None, NO_VAL, {})
-    errors = {cell: _error(frame, f"{value}_mm", ns) for cell, frame in records.items()}
+    frame = pd.concat(frame[frame["n"].isin(ns)].assign(cell=c) for c, frame in records.items())
+    errors = {str(c): float(e) for c, e in errors_by(frame, ["cell"], f"{value}_mm").items()}
     best = min(errors, key=lambda cell: (errors[cell], cell))
     splits = ", ".join(_val_splits(plan))
     text = f"least {value.upper()}-n on {splits}, mean over n = {', '.join(map(str, ns))}"
@@ -78,12 +79,7 @@ def _val_splits(plan: Plan) -> tuple[str, ...]:
     return tuple(splits) if all(split.endswith("-val") for split in splits) else ()
 
 
-def _error(frame: pd.DataFrame, column: str, ns: list[int]) -> float:
-    mine = frame[frame["n"].isin(ns)]
-    return float(mine.groupby(["dataset", "n"])[column].mean().mean())
-
-
-def write_cells(plan: Plan, run_dir: Path, choice: Choice) -> None:
+def write_models(plan: Plan, run_dir: Path, choice: Choice) -> None:
     """Write models.json: the choice, and of each cell its network, prior, body and evaluation."""
     priors = {scoring.id: scoring.prior.weights for scoring in plan.scorings}
     cells = {
@@ -101,7 +97,7 @@ def write_cells(plan: Plan, run_dir: Path, choice: Choice) -> None:
     write_record(run_dir / MODELS_FILE, told)
 
 
-def read_cells(run_dir: Path) -> dict[str, Any]:
+def read_models(run_dir: Path) -> dict[str, Any]:
     """Read models.json. Raises UserError where the sweep has not come to its end."""
     path = run_dir / MODELS_FILE
     if not path.exists():

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from model_samples import save_dataset
-from multibodies.cluster.carried import JOB_CONFIG, facts_of, first_facts, job_tags, submission_id
+from multibodies.cluster.carried import facts_of, first_facts, job_tags
 from multibodies.config import fingerprint
+from multibodies.environs import JOB_CONFIG, submission_id
 from multibodies.files import sha256
 from multibodies.sweep import Plan, expand, load_sweep, smoke_variant
 

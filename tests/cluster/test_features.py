@@ -30,11 +30,6 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_rows(tmp_path_factory.mktemp("rows") / "data", SIZES)
 
 
-@pytest.fixture(scope="module")
-def stage1(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_stage1(tmp_path_factory.mktemp("stage1") / "weights", tiny_config())
-
-
 def _cache(stage1: Path, rows: Path, out: Path, dtype: str) -> list[FeatureTask]:
     """Cache without Ray."""
     tasks = feature_tasks(stage1, rows, "lab-train", out, dtype, gpu=False)

@@ -16,12 +16,12 @@ import pytest
 
 import ray_head
 from mlflow_checks import journaled, served
-from model_samples import save_dataset, save_prior
 from multibodies import fitting, runs
 from multibodies.cluster.sweeps import How, run_sweep
 from multibodies.errors import UserError
-from multibodies.sweep import Plan, Sweep, expand, mark_done
-from training_samples import TINY, largest_difference, save_stage1, tiny_config
+from multibodies.sweep import Plan, Sweep, expand
+from sweep_samples import shared_done
+from training_samples import TINY, largest_difference
 
 pytestmark = [pytest.mark.slow, pytest.mark.drill, pytest.mark.timeout(900)]
 STEPS = [2, 4, 6]
@@ -34,22 +34,11 @@ def plan_of(name: str, weights: tuple[float, ...] = (0.0, 0.1)) -> Plan:
     return expand(Sweep(name, "smoke", (0,), fixed, {"loss.ri": weights}, score))
 
 
-def prepared(folder: Path, plan: Plan) -> Path:
-    """Make the run's folder with its shared stages done."""
-    run_dir = folder / plan.name
-    save_dataset(run_dir / "data", {"lab-train": [8, 8], "lab-val": [4], "wild-test": [4]})
-    save_prior(run_dir / "prior" / "weights")
-    save_stage1(run_dir / "stage1" / "weights", tiny_config())
-    for stage in plan.shared:
-        mark_done(run_dir, stage, 0.0)
-    return run_dir
-
-
 @pytest.fixture(scope="module")
 def calm(tmp_path_factory: pytest.TempPathFactory, ray_local: Any, tracking_uri: str) -> Path:
     """An undisturbed sweep."""
     plan = plan_of("calm")
-    run_dir = prepared(tmp_path_factory.mktemp("runs"), plan)
+    run_dir = shared_done(tmp_path_factory.mktemp("runs"), plan, "wild-test")
     run_sweep(plan, run_dir, How(tracking_uri=tracking_uri))
     return run_dir
 
@@ -158,7 +147,7 @@ def test_a_sweep_whose_driver_is_killed_twice(
     """Promise: killed by -9 while Tune trains, again after the trainings, and given a third time,
     a sweep ends as an undisturbed one: no run twice, none RUNNING, no step done again."""
     plan = plan_of("lost")
-    run_dir = prepared(tmp_path, plan)
+    run_dir = shared_done(tmp_path, plan, "wild-test")
     lose_driver(run_dir, tracking_uri, "training")
     assert len(list(run_dir.glob("cells/*/checkpoints/step-*2"))) >= 1
     assert not list(run_dir.glob("cells/*/finished.json"))
@@ -178,7 +167,7 @@ def test_a_job_that_is_stopped_and_submitted_again(
     """Promise: a submitted sweep whose job is stopped while it trains, submitted again, ends as an
     undisturbed one."""
     plan = plan_of("stopped")
-    run_dir = prepared(tmp_path, plan)
+    run_dir = shared_done(tmp_path, plan, "wild-test")
     command = ["python", "-c", JOB, str(run_dir), tracking_uri]
     with ray_head.head() as address, ThreadPoolExecutor(1) as pool:
         first = pool.submit(ray_head.submit, address, [*command, "first"], "first")
@@ -199,7 +188,7 @@ def test_a_cell_whose_loss_is_not_finite(calm: Path, tmp_path: Path, tracking_ur
     """Promise: the sweep ends with one error that names training, step and term; that training's
     cells end FAILED, the others FINISHED with an undisturbed sweep's numbers."""
     plan = plan_of("sick", (0.0, 1e39))
-    run_dir = prepared(tmp_path, plan)
+    run_dir = shared_done(tmp_path, plan, "wild-test")
     told = r"training seed0-ri1e\+39 failed: stage2: step 1: loss is inf; not finite: ri;"
     with pytest.raises(UserError, match=told):
         run_sweep(plan, run_dir, How(tracking_uri=tracking_uri))

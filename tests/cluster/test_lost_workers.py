@@ -20,35 +20,16 @@ from multibodies import cli, fitting, runs, states
 from multibodies.cluster import groups, lasting
 from multibodies.cluster.trainer import fit
 from multibodies.errors import UserError
-from multibodies.local import fit_local
-from training_samples import largest_difference, save_rows, save_stage1, tiny_config
+from training_samples import largest_difference, tiny_config
 
 ROUNDING = 2e-5  # as in test_trainer: the same sums in another order
 Capture = pytest.CaptureFixture[str]
-pytestmark = [pytest.mark.slow, pytest.mark.drill, pytest.mark.timeout(600)]
-
-
-@pytest.fixture(scope="module")
-def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_rows(tmp_path_factory.mktemp("rows") / "data")
-
-
-@pytest.fixture(scope="module")
-def stage1(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_stage1(tmp_path_factory.mktemp("stage1") / "weights", tiny_config())
-
-
-@pytest.fixture(scope="module")
-def calm(rows: Path, stage1: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The weights of an undisturbed training on one device."""
-    out = tmp_path_factory.mktemp("calm")
-    return fit_local(tiny_config(), "stage2", rows, out, start_from=stage1, progress=False)
-
-
-@pytest.fixture(autouse=True)
-def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let Ray Train look at its workers five times a second, not every two seconds."""
-    monkeypatch.setenv("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
+pytestmark = [
+    pytest.mark.usefixtures("soon"),
+    pytest.mark.slow,
+    pytest.mark.drill,
+    pytest.mark.timeout(600),
+]
 
 
 def check_calm(calm: Path, out: Path) -> None:

@@ -29,11 +29,6 @@ def collection(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_collection(tmp_path_factory.mktemp("sets") / "data")
 
 
-@pytest.fixture
-def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
-
-
 def _source(collection: Path, **changes: float) -> Source:
     return open_source(collection, "mix-train", MixConfig(**changes), whole=True)
 

@@ -31,34 +31,10 @@ from training_samples import (
     golden_curve,
     largest_difference,
     save_rows,
-    save_stage1,
     tiny_config,
 )
 
 ROUNDING = 2e-5  # gradients of a batch in two halves, summed in another order, through Adam
-
-
-@pytest.fixture(scope="module")
-def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_rows(tmp_path_factory.mktemp("rows") / "data")
-
-
-@pytest.fixture(scope="module")
-def stage1(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_stage1(tmp_path_factory.mktemp("stage1") / "weights", tiny_config())
-
-
-@pytest.fixture(scope="module")
-def calm(rows: Path, stage1: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The weights of an undisturbed training on one device."""
-    out = tmp_path_factory.mktemp("calm")
-    return fit_local(tiny_config(), "stage2", rows, out, start_from=stage1, progress=False)
-
-
-@pytest.fixture
-def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let Ray Train look at its workers five times a second, not every two seconds."""
-    monkeypatch.setenv("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
 
 
 def _save_states(folder: Path, steps: tuple[int, ...], config_changes: dict[str, Any]) -> Path:

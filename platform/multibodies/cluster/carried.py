@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -13,11 +11,10 @@ import ray
 from multibodies.config import fingerprint
 from multibodies.data.manifest import Manifest, read_manifest
 from multibodies.data.mix import MIX_TRAIN
+from multibodies.environs import submission_id
 from multibodies.report.results import params_of
 from multibodies.sweep import Plan
 from multibodies.tracking import Dataset, Facts
-
-JOB_CONFIG = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # Ray gives it to the driver of a submitted job alone
 
 
 def first_facts(plan: Plan, commit: str) -> Facts:
@@ -53,15 +50,6 @@ def job_tags() -> dict[str, str]:
     if submission is not None:
         found["ray_submission_id"] = submission
     return found
-
-
-def submission_id() -> str | None:
-    """Return the id under which this driver was submitted; None of one that was not."""
-    try:
-        config: Any = json.loads(os.environ.get(JOB_CONFIG, "{}"))
-        return str(config["metadata"]["job_submission_id"])
-    except (ValueError, KeyError, TypeError):
-        return None
 
 
 def datasets_of(plan: Plan, data: Path) -> Iterable[Dataset]:

@@ -13,7 +13,7 @@ import time
 
 from ray.job_submission import JobSubmissionClient
 
-from multibodies.cluster.carried import submission_id
+from multibodies.environs import submission_id
 
 PATIENCE = 60.0  # seconds until the signal of the stop arrives, or the exit code counts after all
 

@@ -15,12 +15,13 @@ from typing import Any
 
 from multibodies import runs
 from multibodies.cluster import connect
-from multibodies.cluster.carried import facts_of, first_facts, submission_id
+from multibodies.cluster.carried import facts_of, first_facts
 from multibodies.cluster.how import How
 from multibodies.cluster.scores import score_sweep
 from multibodies.cluster.stages import run_shared, verify_shared
 from multibodies.cluster.trainings import stopped_in, train_all
 from multibodies.data.manifest import read_manifest
+from multibodies.environs import submission_id
 from multibodies.protocols import dataset_of, protocol_of
 from multibodies.registering import register_winner
 from multibodies.report import summary
@@ -55,19 +56,20 @@ def run_sweep(plan: Plan, run_dir: str | Path, how: How | None = None) -> str:
         parent = stack.enter_context(tracker.run())
         parent.carry(first_facts(plan, git_commit(Path(__file__).parent)))
         run_shared(plan, run_dir, how.workers, how.gpus, how.share)
-        tracker.carry(facts_of(plan, run_dir, tags_of(plan, run_dir)))
-        whole, failed = train_all(plan, run_dir, how, tracker)
+        tags = tags_of(plan, run_dir)
+        whole, failed = train_all(plan, run_dir, how, tracker, tags)
         stopped = stopped_in(whole, run_dir)
-        log_stopped(tracker, whole, stopped, tags_of(plan, run_dir))
+        log_stopped(tracker, whole, stopped)
         if failed:
             finish_others(whole.without({*failed, *stopped}), run_dir, tracker)
             raise next(iter(failed.values()))
         plan, chosen = score_sweep(whole.without(stopped), run_dir)
-        provenance = provenance_of(plan, run_dir, chosen)
+        tracker.carry(facts_of(plan, run_dir, tags))  # the cell at the chosen flow weight is new
+        provenance = provenance_of(plan, run_dir, chosen, tags)
         timings = write_timings(run_dir, plan)
         provenance["seconds"] = {**timings, "this command": round(time.time() - started, 1)}
         page = write_results(plan, run_dir, provenance, stopped_rows(whole, stopped))
-        log_results(tracker, parent, plan, run_dir, tags_of(plan, run_dir))
+        log_results(tracker, parent, plan, run_dir)
         register_winner(tracker, parent, plan, run_dir)
     return summary.show(page)
 
@@ -97,7 +99,7 @@ def finish_others(plan: Plan, run_dir: Path, tracker: Tracker) -> None:
     if plan.cells:
         plan = replace(plan, sweep=replace(plan.sweep, candidates=()))
         score_sweep(plan, run_dir)
-        log_cells(tracker, plan, run_dir, tags_of(plan, run_dir))
+        log_cells(tracker, plan, run_dir)
 
 
 def tags_of(plan: Plan, run_dir: Path) -> dict[str, str]:
@@ -120,14 +122,16 @@ def protocol_labels(plan: Plan) -> list[str]:
     return [f"{name} {protocol_of(evaluation, name).label}" for name in names]
 
 
-def provenance_of(plan: Plan, run_dir: Path, chosen: dict[str, Any]) -> dict[str, Any]:
+def provenance_of(
+    plan: Plan, run_dir: Path, chosen: dict[str, Any], tags: dict[str, str]
+) -> dict[str, Any]:
     """Return all that stands behind the numbers, for table2.json."""
     stage1 = _told(run_dir / "stage1" / "weights")
     priors = {prior.stage.name: _told(run_dir / prior.weights) for prior in plan.priors}
     return {
         "profile": plan.sweep.profile,
         "command": command_line(),
-        **tags_of(plan, run_dir),
+        **tags,
         "recipe": plan.recipe(),
         "flow_weight_choice": chosen,
         "stage1_meta": {k: v for k, v in stage1.items() if k != "recipe"},

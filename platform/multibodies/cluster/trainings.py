@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import pandas as pd
 
 from multibodies import rungs, runs
 from multibodies.cluster import connect
+from multibodies.cluster.carried import facts_of
 from multibodies.cluster.concurrency import trials_at_once
 from multibodies.cluster.how import How
 from multibodies.cluster.scores import score_cells
@@ -35,15 +36,17 @@ from multibodies.tracking import Tracker
 
 
 def train_all(
-    plan: Plan, run_dir: Path, how: How, tracker: Tracker
+    plan: Plan, run_dir: Path, how: How, tracker: Tracker, tags: Mapping[str, str]
 ) -> tuple[Plan, dict[str, Exception]]:
     """Run all trainings that are left; return the plan with what was drawn, and why some failed.
 
-    An adaptive search trains a batch as wide as the machine, scores it on val, draws the next.
-    Where a training fails nothing more is drawn.
+    Every run carries `tags`, its cell's settings and datasets, however it ends. An adaptive search
+    trains a batch as wide as the machine, scores it on val, draws the next. Where a training fails
+    nothing more is drawn.
     """
     plan, known = with_drawn(plan, run_dir), dict[str, Outcome]()
     while True:
+        tracker.carry(facts_of(plan, run_dir, tags))
         failed = run_trainings(plan, run_dir, how, tracker)
         if failed or not plan.undrawn:
             return plan, failed

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from multibodies.environs import is_submitted
 from multibodies.errors import UserError
 
 if TYPE_CHECKING:
     from multibodies.config import Config
 
 TRACKING = "MLFLOW_TRACKING_URI"  # MLflow's own variable
-SUBMITTED = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # Ray gives it to the driver of a submitted job alone
 
 
 def add_config(parser: argparse.ArgumentParser) -> None:
@@ -99,7 +99,7 @@ def run_folder(out: Path | None, name: str) -> Path:
     if out is not None:
         return out
     runs = os.environ.get("MULTIBODIES_RUNS")
-    if not runs and SUBMITTED in os.environ:
+    if not runs and is_submitted():
         raise UserError(
             "a submitted job's own folder goes when the job does; give --out on storage that every "
             "node sees, or set MULTIBODIES_RUNS on the cluster"

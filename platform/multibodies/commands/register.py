@@ -34,12 +34,12 @@ def run(args: argparse.Namespace) -> None:
     from multibodies import runs
     from multibodies.registering import register
     from multibodies.tracking.registry import check_alias
-    from multibodies.winners import cell_of, read_cells
+    from multibodies.winners import cell_of, read_models
 
     named = common.tracking_uri(args.tracking_uri)
     common.existing(args.run_dir, "run", "give the folder of a sweep, such as runs/table2")
     check_alias(args.alias)
-    cell = cell_of(read_cells(args.run_dir), args.cell)  # refused before a server is started
+    cell = cell_of(read_models(args.run_dir), args.cell)  # refused before a server is started
     with runs.alone(args.run_dir), server_of(args.run_dir, named) as uri:
         made = register(args.run_dir, uri, cell, args.alias)
     state = "new" if made.new else "the same weights as before"

@@ -47,19 +47,12 @@ def stopped_sections(rows: Sequence[Mapping[str, Any]]) -> list[Section]:
     return [Section("Stopped early", (Table(header, body, caption),))]
 
 
-def log_stopped(
-    tracker: Tracker,
-    plan: Plan,
-    stopped: Mapping[str, Mapping[str, Any]],
-    tags: Mapping[str, str],
-) -> None:
-    """End the runs of the cells of stopped trainings, with their settings and how they ended."""
+def log_stopped(tracker: Tracker, plan: Plan, stopped: Mapping[str, Mapping[str, Any]]) -> None:
+    """End the runs of the cells of stopped trainings, with how they ended."""
     for cell in plan.cells:
         if cell.training not in stopped:
             continue
         notes = stopped[cell.training]
         with tracker.run(cell.id) as run:
-            run.params(cell.config.model_dump(mode="json"))
             run.metrics({f"rung_{notes['metric']}": float(notes["value"])}, int(notes["step"]))
-            how = {"stopped_early": "true", "stopped_at_step": notes["step"]}
-            run.tags({**tags, "seed": cell.seed, "ours": cell.ours, **how})
+            run.tags({"stopped_early": "true", "stopped_at_step": notes["step"]})

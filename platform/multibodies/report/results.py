@@ -87,12 +87,9 @@ def training_figure(plan: Plan, run_dir: Path) -> Figure:
     return Figure(path, "Training: eq. 8, eq. 1 and the share of hypotheses that won, by step")
 
 
-def log_results(
-    tracker: Tracker, parent: RunLog, plan: Plan, run_dir: Path, tags: Mapping[str, str]
-) -> None:
-    """Log every cell as a finished child run, settings and files to the parent."""
-    log_cells(tracker, plan, run_dir, tags)
-    parent.params({"seeds": list(plan.sweep.seeds), **plan.base.model_dump(mode="json")})
+def log_results(tracker: Tracker, parent: RunLog, plan: Plan, run_dir: Path) -> None:
+    """Log every cell's numbers to its run, which ends it, and the files to the parent."""
+    log_cells(tracker, plan, run_dir)
     tables = (f"{STEM}.json", f"{STEM}.md", f"{STEM}.html", FACTS, COMPARISON)
     for name in (*tables, PER_IMAGE, DIAGNOSTICS):
         parent.artifact(run_dir / name)
@@ -102,16 +99,14 @@ def log_results(
         parent.artifact(path, FIGURES)
 
 
-def log_cells(tracker: Tracker, plan: Plan, run_dir: Path, tags: Mapping[str, str]) -> None:
-    """Log every cell as a finished child run."""
+def log_cells(tracker: Tracker, plan: Plan, run_dir: Path) -> None:
+    """Log every cell's numbers to its run, which ends it."""
     frame = pd.read_parquet(run_dir / PER_IMAGE)
     details = pd.read_parquet(run_dir / DIAGNOSTICS)
     for cell in plan.cells:
         mine = (of_training(table, cell.scoring) for table in (frame, details))
         with tracker.run(cell.id) as run:
-            run.params(params_of(plan, cell))
             log_cell(run, cell, *mine)
-            run.tags({**tags, "seed": cell.seed, "ours": cell.ours})
 
 
 def params_of(plan: Plan, cell: Cell) -> dict[str, Any]:

@@ -4,7 +4,7 @@ No Ray here: a plan is checked on a laptop.
 """
 
 from multibodies.sweep.adaptive import Outcome, draw_more, with_drawn
-from multibodies.sweep.choose import best_of, choose_flow_weight
+from multibodies.sweep.choose import best_of, choose_flow_weight, errors_by
 from multibodies.sweep.definition import Stopping, Sweep
 from multibodies.sweep.expand import content_of, expand, with_flow_weight
 from multibodies.sweep.files import load_sweep
@@ -36,6 +36,7 @@ __all__ = [
     "content_of",
     "describe_plan",
     "draw_more",
+    "errors_by",
     "expand",
     "find_same",
     "is_done",

@@ -24,13 +24,12 @@ def choose_flow_weight(val: pd.DataFrame) -> tuple[float, dict[float, float]]:
     several = val[val["n"] > 1]
     if several.empty:
         raise UserError("val scores have no n > 1; n = 1 alone cannot choose the flow weight")
-    grouped = several.groupby(["flow_weight", "dataset", "n"])["mpjpe_mm"]
-    means = grouped.mean().unstack(["dataset", "n"])
-    if means.isna().to_numpy().any():
+    scored = several.groupby(["dataset", "n"])["flow_weight"].nunique()
+    if (scored != several["flow_weight"].nunique()).any():
         raise UserError(
             "val scores: a candidate flow weight misses a dataset or an n; score them all"
         )
-    ranked = means.mean(axis=1).sort_index()
+    ranked = errors_by(several, ["flow_weight"], "mpjpe_mm")
     errors = {float(str(alpha)): float(error) for alpha, error in ranked.items()}
     return min(errors, key=lambda alpha: (errors[alpha], alpha)), errors
 
@@ -51,7 +50,12 @@ def best_of(val: pd.DataFrame, metric: str) -> tuple[str, dict[str, float]]:
     mine = val[val["n"] == int(n)]
     if mine.empty:
         raise UserError(f"val scores have no n = {n}, which {metric} asks for")
-    means = mine.groupby(["point", "flow_weight", "dataset"])[f"{value}_mm"].mean()
-    errors = means.groupby(["point", "flow_weight"]).mean().groupby("point").min()
+    errors = errors_by(mine, ["point", "flow_weight"], f"{value}_mm").groupby("point").min()
     ranked = sorted((float(error), str(point)) for point, error in errors.items())
     return ranked[0][1], {point: error for error, point in ranked}
+
+
+def errors_by(val: pd.DataFrame, by: list[str], column: str) -> pd.Series:
+    """Return the mean of `column` for each value of the columns `by`, sorted by them: over the
+    records of each dataset and n, then over datasets and n with equal weight."""
+    return val.groupby([*by, "dataset", "n"])[column].mean().groupby(by).mean()
