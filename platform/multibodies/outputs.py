@@ -1,12 +1,13 @@
 """From M weighted hypotheses to n outputs: what K-means sees, how it is used, what stands for a
-cluster. Each choice is a value in a table, by the name of its setting.
+cluster; or a random draw. Each choice is a value in a table, by the name of its setting.
 
 Shapes: B image, M hypothesis, N output, K joint, D dimension. Metres.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor
 
 from multibodies.config import EvaluationConfig
+from multibodies.core.drawing import draw_order, drawn_clusters
 from multibodies.core.joints import centre_on_mid_hips
 from multibodies.core.quantizer import Clusters, cluster_means, hypothesis_weights, kmeans, medoids
 from multibodies.core.rotations import rotation_6d_to_matrix
@@ -82,12 +84,58 @@ SINGLE: dict[str, Rule] = {"kmeans": quantise_all, "first": first_alone}
 SEVERAL: dict[bool, Rule] = {False: quantise_all, True: first_and_others}
 
 
-def make_outputs(
-    points: Tensor, log_density: Tensor, alpha: float, n: int, evaluation: EvaluationConfig
+def quantised(
+    points: Tensor,
+    log_density: Tensor,
+    alpha: float,
+    n: int,
+    evaluation: EvaluationConfig,
+    image_ids: Sequence[str],
 ) -> Outputs:
-    """Quantise points [B, M, D] to n outputs as evaluation.single or .keep_first says."""
+    """The n-quantised best of M, as evaluation.single or .keep_first says."""
     rule = SINGLE[evaluation.single] if n == 1 else SEVERAL[evaluation.keep_first]
     return rule(points, log_density, alpha, n, evaluation.restarts)
+
+
+def drawn(
+    points: Tensor,
+    log_density: Tensor,
+    alpha: float,
+    n: int,
+    evaluation: EvaluationConfig,
+    image_ids: Sequence[str],
+) -> Outputs:
+    """Random modes (supplement C): n hypotheses themselves, by p^alpha without replacement.
+
+    Seeded by the image's id alone. Settings of K-means do not bear on them, and centroid and medoid
+    are the same.
+    """
+    weights = hypothesis_weights(log_density, alpha)
+    order = draw_order(log_density, alpha, [seed_of_image(name) for name in image_ids])
+    chosen = order[:, :n]
+    only = torch.zeros_like(weights).scatter_(1, chosen, 1.0)
+    return Outputs(drawn_clusters(points, weights, chosen), only, points)
+
+
+def seed_of_image(image_id: str) -> int:
+    """Return 32 bits, all that a CPU's generator takes, that depend on an image's id alone."""
+    return int.from_bytes(hashlib.sha256(image_id.encode()).digest()[:4])
+
+
+QUANTIZERS = {"kmeans": quantised, "random": drawn}
+
+
+def make_outputs(
+    points: Tensor,
+    log_density: Tensor,
+    alpha: float,
+    n: int,
+    evaluation: EvaluationConfig,
+    image_ids: Sequence[str],
+) -> Outputs:
+    """Make n outputs of points [B, M, D] as evaluation.quantizer says; image_ids name the B."""
+    make = QUANTIZERS[evaluation.quantizer]
+    return make(points, log_density, alpha, n, evaluation, image_ids)
 
 
 def centroid(values: Tensor, outputs: Outputs) -> Tensor:

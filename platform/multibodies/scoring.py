@@ -71,7 +71,9 @@ def score_hypotheses(
         weights = hypothesis_weights(seen.log_density, alpha)
         details = {"effective_number": metrics.effective_number(weights).numpy()}
         for n in evaluation.n:
-            outputs = make_outputs(seen.features, seen.log_density, alpha, n, evaluation)
+            outputs = make_outputs(
+                seen.features, seen.log_density, alpha, n, evaluation, truth.image_id
+            )
             errors = _errors(seen, outputs, truth, evaluation)
             count = np.full(len(stored), n, np.int32)
             records.append({**names, "n": count, **_ordered(errors, label)})

@@ -148,7 +148,7 @@ def known_keys() -> tuple[str, ...]:
     default = Config(profile="")
     sections = [name for name in Config.model_fields if name != "profile"]
     return tuple(
-        f"{name}.{leaf}" for name in sections for leaf in getattr(default, name).model_dump()
+        f"{name}.{leaf}" for name in sections for leaf in type(getattr(default, name)).model_fields
     )
 
 

@@ -5,9 +5,15 @@ Where the paper and its released code differ, a setting holds both; `switches.py
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+)
 
 FeatureSet = Literal["j24", "j24_upright", "h36m14"]
 
@@ -202,6 +208,9 @@ class EvaluationConfig(Section):
         1.0, ge=0
     )  # alpha: weights proportional to p^alpha; 0 uniform, 1 eq. 2
     n: tuple[int, ...] = (1, 5, 10, 25)
+    quantizer: Literal["kmeans", "random"] = (
+        "kmeans"  # random: n hypotheses drawn by their weights, as SMPL-MDN and SMPL-CVAE do
+    )
     features: FeatureSet = "j24"  # what K-means sees
     single: Literal["kmeans", "first"] = "kmeans"  # n = 1: K-means with K = 1, or hypothesis 0
     keep_first: bool = False  # n > 1: hypothesis 0, and K = n - 1 over the others
@@ -214,3 +223,11 @@ class EvaluationConfig(Section):
     restarts: int = Field(4, ge=1)
     splits: tuple[str, ...] = ("wild-test", "awild-test")
     bootstrap_samples: int = Field(2000, ge=100)
+
+    @model_serializer(mode="wrap")
+    def _plain(self, values: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave the usual quantizer out: recipes made before there was another stay the same."""
+        told: dict[str, Any] = values(self)
+        if self.quantizer == "kmeans":
+            told.pop("quantizer", None)
+        return told
