@@ -18,6 +18,7 @@ from multibodies.core.body import BodyArrays, JointBody
 from multibodies.core.expansion import AT_ONE, expand
 from multibodies.core.loss_forms import FORMS
 from multibodies.core.objective import TERMS, Labels, Objective, Outcome, collapse
+from multibodies.core.pooling import Pooled
 from multibodies.core.regressor import Hypotheses, Regressor, RegressorSpec
 from multibodies.core.skinning import VertexBody
 
@@ -108,10 +109,13 @@ class Forward(nn.Module):
 
     def forward(self, batch: Batch) -> Hypotheses:
         """Map a batch with `features` [B, F] or `image` uint8 [B, S, S, 3] to hypotheses."""
+        return self.model.from_features(*self.pooled(batch))
+
+    def pooled(self, batch: Batch) -> Pooled:
+        """Return a batch's features, of its images if it has none."""
         if "features" in batch:
-            return self.model.from_features(batch["features"].float())
-        hypotheses: Hypotheses = self.model(batch["image"].permute(0, 3, 1, 2).float() / 255)
-        return hypotheses
+            return Pooled(batch["features"].float(), None)
+        return self.model.pooled(batch["image"].permute(0, 3, 1, 2).float() / 255)
 
 
 def train_step(

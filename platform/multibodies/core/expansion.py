@@ -29,14 +29,19 @@ def expand(
     weights' own, without which every copy would receive the same gradient. Raises ValueError if
     `stage1` has M > 1, or is another network than `spec` is at M = 1.
     """
-    if stage1.spec.num_hypotheses != 1:
-        raise ValueError(f"stage 1 must have one hypothesis, got {stage1.spec.num_hypotheses}")
-    if at_one(stage1.spec) != at_one(spec):
-        raise ValueError(f"stage 1 is {stage1.spec}, which does not expand to {spec}")
+    check_start(stage1, spec)
     model = Regressor(spec)
     state = dict(stage1.state_dict())
     model.load_state_dict(GROWN[spec.head](state, model, spread, generator))
     return model
+
+
+def check_start(stage1: Regressor, spec: RegressorSpec) -> None:
+    """Refuse another start than the one-hypothesis network of `spec`. Raises ValueError."""
+    if stage1.spec.num_hypotheses != 1:
+        raise ValueError(f"stage 1 must have one hypothesis, got {stage1.spec.num_hypotheses}")
+    if at_one(stage1.spec) != at_one(spec):
+        raise ValueError(f"stage 1 is {stage1.spec}, which does not expand to {spec}")
 
 
 def at_one(spec: RegressorSpec) -> RegressorSpec:
@@ -50,11 +55,17 @@ def _grown_decoders(state: State, model: Regressor, spread: float, generator: Ge
         weight, bias = (state.pop(f"head.{name}.{leaf}") for leaf in ("weight", "bias"))
         copies = getattr(model.head, name).copies(weight, bias, spread, generator)
         state |= {f"head.{name}.{leaf}": tensor for leaf, tensor in copies.items()}
-    if model.spec.feedback == "all":
-        m = model.spec.num_hypotheses
-        features, seen = state["head.fc1.weight"].tensor_split([-STATE], 1)
-        state["head.fc1.weight"] = torch.cat([features, *[seen / m] * m], 1)
+    state["head.fc1.weight"] = grown_feedback(state["head.fc1.weight"], model.spec)
     return state
+
+
+def grown_feedback(weight: Tensor, spec: RegressorSpec) -> Tensor:
+    """Let fc1 [H, F + 157] read every hypothesis' state with an M-th of the weight, if it does."""
+    if spec.feedback != "all":
+        return weight
+    m = spec.num_hypotheses
+    features, seen = weight.tensor_split([-STATE], 1)
+    return torch.cat([features, *[seen / m] * m], 1)
 
 
 def _grown_layer5(state: State, model: Regressor, spread: float, generator: Generator) -> State:

@@ -33,12 +33,16 @@ class StackedHead(nn.Module):
         self.fc2 = nn.Linear(hidden, hidden)
         self.drop = nn.Dropout(spec.dropout)
         self.activation = nn.ReLU() if spec.activation == "relu" else nn.Identity()
-        self.decpose = decoder(hidden, POSE, m, spec.rank)
-        self.decshape = decoder(hidden, SHAPE, m, spec.rank)
-        self.deccam = decoder(hidden, CAMERA, m, spec.rank)
+        self.add_decoders(hidden, m, spec.rank)
         for part in self.decoders():
             part.start()
         self.register_buffer("init_state", mean_state())
+
+    def add_decoders(self, hidden: int, m: int, rank: int) -> None:
+        """Make what gives every hypothesis a pose, a shape and a camera of its own."""
+        self.decpose = decoder(hidden, POSE, m, rank)
+        self.decshape = decoder(hidden, SHAPE, m, rank)
+        self.deccam = decoder(hidden, CAMERA, m, rank)
 
     def forward(self, features: Tensor) -> Tensor:
         """Map features [B, F] to states [B, M, 157]."""
@@ -74,7 +78,7 @@ class StackedHead(nn.Module):
         return torch.cat([part(x) for part in self.decoders()], -1)
 
     def decoders(self) -> tuple[Decoder | LowRankDecoder, ...]:
-        """Return the decoders of pose, shape and camera."""
+        """Return the decoders, in the order of a state's numbers."""
         return self.decpose, self.decshape, self.deccam
 
     def _mean_decoder(self) -> tuple[Tensor, Tensor]:

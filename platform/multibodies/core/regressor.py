@@ -68,6 +68,13 @@ TRAINED: dict[str, dict[str, tuple[str, ...]]] = {
 }
 
 
+def hypotheses_of(state: Tensor, heatmaps: Tensor | None = None) -> Hypotheses:
+    """Read states [B, M, 157] as bodies and cameras."""
+    pose, beta, camera = state.split([POSE, SHAPE, CAMERA], -1)
+    rotation_6d = pose.unflatten(-1, (24, 6))
+    return Hypotheses(rotation_6d_to_matrix(rotation_6d), beta, camera, rotation_6d, heatmaps)
+
+
 class Regressor(nn.Module):
     """Trunk, pooling, head. `pooled` and `from_features` split it where stage 2 caches."""
 
@@ -88,10 +95,7 @@ class Regressor(nn.Module):
 
     def from_features(self, features: Tensor, heatmaps: Tensor | None = None) -> Hypotheses:
         """Decode features [B, F] or [B, M, F] into M hypotheses."""
-        state = self.head(features)
-        pose, beta, camera = state.split([POSE, SHAPE, CAMERA], -1)
-        rotation_6d = pose.unflatten(-1, (24, 6))
-        return Hypotheses(rotation_6d_to_matrix(rotation_6d), beta, camera, rotation_6d, heatmaps)
+        return hypotheses_of(self.head(features), heatmaps)
 
     def forward(self, images: Tensor) -> Hypotheses:
         """Map RGB images [B, 3, S, S] in [0, 1] to M hypotheses."""
