@@ -14,9 +14,7 @@ from torch import Generator, Tensor
 from multibodies.core.cvae import MeshEncoder, reparametrised, without_evidence
 from multibodies.core.expansion import AT_ONE, check_start
 from multibodies.core.heads import StackedHead
-from multibodies.core.pooling import POOLINGS
-from multibodies.core.regressor import Hypotheses, Parts, Regressor, hypotheses_of
-from multibodies.core.resnet import ResNet
+from multibodies.core.regressor import Hypotheses, Parts, Regressor, hypotheses_of, parts_with
 from multibodies.core.spec import STATE, RegressorSpec
 
 
@@ -52,8 +50,7 @@ class CodedRegressor(Regressor):
 
     def parts(self, spec: RegressorSpec) -> Parts:
         """Make trunk, pooling and head."""
-        pooling = POOLINGS[spec.pooling](ResNet.channels_of(spec.trunk, spec.width))
-        return ResNet(spec.trunk, spec.width), pooling, CodedHead(pooling.num_features, spec)
+        return parts_with(spec, CodedHead)
 
     def from_features(self, features: Tensor, heatmaps: Tensor | None = None) -> Hypotheses:
         """Decode features [B, F] with each code of the bank into M hypotheses."""

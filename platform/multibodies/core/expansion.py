@@ -46,7 +46,7 @@ def check_start(stage1: Regressor, spec: RegressorSpec) -> None:
 
 def at_one(spec: RegressorSpec) -> RegressorSpec:
     """Return the one-hypothesis network that a network expands from."""
-    return replace(spec, num_hypotheses=1, **AT_ONE)
+    return replace(spec, num_hypotheses=1, system="ours", options={}, **AT_ONE)
 
 
 def _grown_decoders(state: State, model: Regressor, spread: float, generator: Generator) -> State:

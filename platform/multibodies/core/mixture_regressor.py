@@ -16,9 +16,7 @@ from torch import Generator, Tensor, nn
 from multibodies.core.decoders import Decoder, LowRankDecoder, decoder
 from multibodies.core.expansion import check_start, grown_feedback
 from multibodies.core.heads import StackedHead
-from multibodies.core.pooling import POOLINGS
-from multibodies.core.regressor import Hypotheses, Parts, Regressor
-from multibodies.core.resnet import ResNet
+from multibodies.core.regressor import Hypotheses, Parts, Regressor, parts_with
 from multibodies.core.spec import CAMERA, POSE, SHAPE, RegressorSpec
 
 ROOT = 6  # of a state's numbers: the root's rotation in 6D comes first
@@ -93,8 +91,7 @@ class MixtureRegressor(Regressor):
 
     def parts(self, spec: RegressorSpec) -> Parts:
         """Make trunk, pooling and head."""
-        pooling = POOLINGS[spec.pooling](ResNet.channels_of(spec.trunk, spec.width))
-        return ResNet(spec.trunk, spec.width), pooling, MixtureHead(pooling.num_features, spec)
+        return parts_with(spec, MixtureHead)
 
     def from_features(self, features: Tensor, heatmaps: Tensor | None = None) -> Hypotheses:
         """Decode features [B, F] into M modes and their mixture."""

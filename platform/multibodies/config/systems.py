@@ -1,0 +1,65 @@
+"""The systems of Table 1: which there are, and the settings of each. Defaults are their papers'.
+
+A system is a module `systems/<name>.py` and a line of SYSTEMS; one with settings has a section too.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+from pydantic import Field, field_validator
+
+from multibodies.config.section import Section
+from multibodies.errors import nearest
+
+
+class About(NamedTuple):
+    """title: as in the paper's Table 1; single: gives one hypothesis, whatever M."""
+
+    title: str
+    single: bool = False
+
+
+SYSTEMS = {
+    "ours": About("Ours"),
+    "mdn": About("SMPL-MDN"),
+    "cvae": About("SMPL-CVAE"),
+}
+
+
+class SystemConfig(Section):
+    """Which system stage 2 trains. Stage 1 is the same for all: the plain one-hypothesis HMR."""
+
+    name: str = "ours"
+
+    @field_validator("name")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name not in SYSTEMS:
+            raise ValueError(f"unknown system '{name}'{nearest(name, SYSTEMS)}")
+        return name
+
+    @property
+    def about(self) -> About:
+        """The system's line of the registry."""
+        return SYSTEMS[self.name]
+
+
+class MdnConfig(Section):
+    """SMPL-MDN: a Gaussian mixture over the body's log-rotations (supplement C)."""
+
+    learns: Literal["means", "mixture"] = (
+        "means"  # mixture: also weights and variances; the paper found the means alone best
+    )
+    variance: float = Field(
+        0.001, ge=1e-5
+    )  # sigma_m of eq. 9, radians^2: a standard deviation of 1.8 degrees
+    nll: float = Field(0.001, ge=0)  # weight of the negative log-likelihood beside eq. 8; ours
+
+
+class CvaeConfig(Section):
+    """SMPL-CVAE: a Gaussian code of the true mesh beside the image (supplement C)."""
+
+    code: int = Field(16, ge=1)  # size of z; ours
+    hidden: int = Field(512, ge=8)  # of the encoder's two hidden layers; ours
+    kl: float = Field(1.0, ge=0)  # weight of the KL divergence beside eq. 8
