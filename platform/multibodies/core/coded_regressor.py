@@ -65,7 +65,8 @@ class CodedRegressor(Regressor):
 
         vertices [B, V, 3], root-centred; extras "code_mean" and "code_log_variance" [B, Z].
         """
-        mean, log_variance = without_evidence(*self.head.encoder(vertices), known=known)
+        mean, log_variance = self.head.encoder(vertices)
+        mean, log_variance = without_evidence(mean, log_variance, known)
         codes = reparametrised(mean, log_variance, torch.randn_like(mean))
         found = hypotheses_of(self.head.coded(features, codes[:, None]), heatmaps)
         return found._replace(extras={"code_mean": mean, "code_log_variance": log_variance})
