@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import pytest
 import torch
 from torch import Tensor
 
-from multibodies.core.discriminators import Discriminators, adversarial_loss, critic_loss
+from multibodies.core.discriminators import (
+    Critic,
+    Discriminators,
+    adversarial_loss,
+    critic_loss,
+)
 from multibodies.core.rotations import axis_angle_to_matrix
 
 B, T, HIDDEN = 3, 2, 16
+Module = TypeVar("Module", bound=torch.nn.Module)
 
 
-def _critic() -> Discriminators:
-    critic = Discriminators(HIDDEN).double()
+def _randomised(critic: Module) -> Module:
+    critic.double()
     for parameter in critic.parameters():  # biases start at 0, which would hide a missing one
         parameter.data += 0.1 * torch.randn_like(parameter)
     return critic
@@ -51,7 +59,7 @@ def _naive(weights: dict[str, Tensor], rotations: Tensor, beta: Tensor) -> list[
 
 
 def test_25_scores_equal_a_loop_over_joints_and_layers() -> None:
-    critic, (rotations, beta) = _critic(), _bodies()
+    critic, (rotations, beta) = _randomised(Discriminators(HIDDEN)), _bodies()
     weights = {name: p.detach() for name, p in critic.named_parameters()}
     scores = critic(rotations, beta)
     assert scores.shape == (B, T, 25)
@@ -69,7 +77,7 @@ def test_it_has_as_many_weights_as_hmrs() -> None:
 
 
 def test_the_global_rotation_is_not_judged() -> None:
-    critic, (rotations, beta) = _critic(), _bodies()
+    critic, (rotations, beta) = _randomised(Discriminators(HIDDEN)), _bodies()
     turned = rotations.clone()
     turned[..., 0, :, :] = torch.eye(3, dtype=torch.float64)
     assert torch.equal(critic(turned, beta), critic(rotations, beta))
@@ -92,23 +100,45 @@ def test_scores_of_other_shapes_are_refused() -> None:
         critic_loss(torch.zeros(1, 25), torch.zeros(B, 25))
 
 
-def test_one_step_of_both_losses_gives_the_gradients_of_two_separate_ones() -> None:
+@pytest.mark.parametrize("rate", [1.0, 10.0])
+def test_one_step_of_both_losses_gives_the_gradients_of_two_separate_ones(rate: float) -> None:
     """What the frozen critic tells goes to the bodies alone, the critic's own loss to its weights
     alone."""
-    critic, (rotations, beta), (real, real_beta) = _critic(), _bodies(), _bodies()
+    critic, (rotations, beta) = _randomised(Critic(HIDDEN, rate)), _bodies()
+    real, real_beta = _bodies()
     bodies = [rotations.requires_grad_(), beta.requires_grad_()]
-    weights = list(critic.parameters())
-    fooled = adversarial_loss(critic(*bodies)).sum()  # naive: one graph for each
-    of_bodies = torch.autograd.grad(fooled, bodies)
-    judged = critic_loss(critic(real, real_beta), critic(*[x.detach() for x in bodies])).sum()
-    of_weights = torch.autograd.grad(judged, weights)
+    plain = Discriminators(HIDDEN).double()
+    with torch.no_grad():
+        for mine, its in zip(plain.parameters(), critic.parameters(), strict=True):
+            mine.copy_(rate * its)
+    weights = list(plain.parameters())
+    of_bodies = torch.autograd.grad(adversarial_loss(plain(*bodies)).sum(), bodies)
+    judged = critic_loss(plain(real, real_beta), plain(*[x.detach() for x in bodies]))
+    of_weights = torch.autograd.grad(judged.sum(), weights)
     both = adversarial_loss(critic.frozen(*bodies)) + critic_loss(
         critic(real, real_beta), critic(*[x.detach() for x in bodies])
     )
     both.sum().backward()
-    for x, expected in zip([*bodies, *weights], [*of_bodies, *of_weights], strict=True):
+    expected = [*of_bodies, *[rate * gradient for gradient in of_weights]]
+    for x, gradient in zip([*bodies, *critic.parameters()], expected, strict=True):
         assert x.grad is not None
-        torch.testing.assert_close(x.grad, expected)
+        torch.testing.assert_close(x.grad, gradient)
+
+
+def test_a_step_of_adam_moves_the_critic_by_its_rate() -> None:
+    rotations, beta = _bodies()
+    moved = []
+    for rate in (1.0, 10.0):
+        torch.manual_seed(3)
+        critic = Critic(HIDDEN, rate).double()
+        before = [rate * p.detach() for p in critic.parameters()]
+        optimizer = torch.optim.Adam(critic.parameters(), lr=1e-4)
+        (critic(rotations, beta) - 1).square().sum().backward()
+        optimizer.step()
+        after = [rate * p.detach() for p in critic.parameters()]
+        moved.append(torch.cat([(b - a).flatten() for a, b in zip(before, after, strict=True)]))
+    assert moved[0].abs().max() == pytest.approx(1e-4, rel=1e-3)
+    torch.testing.assert_close(moved[1], 10 * moved[0], rtol=1e-3, atol=1e-7)
 
 
 @pytest.mark.parametrize("which", ["adversarial", "critic"])

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from pydantic import field_validator
+from pydantic import Field, field_validator
 
 from multibodies.config.section import Section
 from multibodies.errors import nearest
@@ -22,6 +22,7 @@ class About(NamedTuple):
 
 SYSTEMS = {
     "ours": About("Ours"),
+    "hmr": About("HMR", single=True),
 }
 
 
@@ -41,3 +42,15 @@ class SystemConfig(Section):
     def about(self) -> About:
         """The system's line of the registry."""
         return SYSTEMS[self.name]
+
+
+class HMRConfig(Section):
+    """HMR's adversarial prior (Kanazawa et al., CVPR 2018) beside eq. 8 at M = 1."""
+
+    adversarial: float = Field(1.0, ge=0)  # weight of the prior; 2D and 3D have eq. 8's
+    critic_rate: float = Field(
+        10.0, gt=0
+    )  # the discriminators' learning rate over the regressor's; HMR's code: 1e-4 over 1e-5
+    critic_hidden: int = Field(1024, ge=1)  # width of the discriminator of the whole pose
+    motions: str | None = None  # AMASS-like .npz, or a folder of them; None: the embedded ones
+    bodies: int = Field(8192, ge=1)  # most real bodies that are drawn from the motions

@@ -36,10 +36,34 @@ class Discriminators(nn.Module):
         joints = (features * self.joint_weight).sum(-1) + self.joint_bias
         return torch.cat([joints, self.pose(features.flatten(-2)), self.shape(beta)], -1)
 
+
+class Critic(nn.Module):
+    """The discriminators as one optimiser trains them beside the regressor, `rate` times as fast.
+
+    It holds their weights divided by `rate`, so that a step of Adam moves them `rate` times as far
+    ("equalised learning rate" of Karras et al., ICLR 2018); gradients are `rate` times as large.
+    """
+
+    def __init__(self, hidden: int = 1024, rate: float = 1.0) -> None:
+        super().__init__()
+        self.rate = rate
+        self.discriminators = Discriminators(hidden)
+        with torch.no_grad():
+            for parameter in self.parameters():
+                parameter.div_(rate)
+
+    def forward(self, rotations: Tensor, beta: Tensor) -> Tensor:
+        """Judge bodies as `Discriminators` does, for the discriminators' own loss."""
+        return self._judge(dict(self.discriminators.named_parameters()), rotations, beta)
+
     def frozen(self, rotations: Tensor, beta: Tensor) -> Tensor:
-        """Judge as `forward`, with weights that get no gradient: it goes to the bodies alone."""
-        weights = {name: p.detach() for name, p in self.named_parameters()}
-        judged: Tensor = torch.func.functional_call(self, weights, (rotations, beta))
+        """Judge with weights that get no gradient, for the regressor's loss."""
+        weights = {name: p.detach() for name, p in self.discriminators.named_parameters()}
+        return self._judge(weights, rotations, beta)
+
+    def _judge(self, weights: dict[str, Tensor], rotations: Tensor, beta: Tensor) -> Tensor:
+        whole = {name: self.rate * weight for name, weight in weights.items()}
+        judged: Tensor = torch.func.functional_call(self.discriminators, whole, (rotations, beta))
         return judged
 
 
