@@ -28,7 +28,7 @@ from multibodies.config.sections import (
     SplitsConfig,
     StageConfig,
 )
-from multibodies.config.systems import SYSTEMS, CvaeConfig, MdnConfig, SystemConfig
+from multibodies.config.systems import SYSTEMS, CvaeConfig, HMRConfig, MdnConfig, SystemConfig
 from multibodies.errors import UserError, nearest
 
 __all__ = [
@@ -48,6 +48,7 @@ __all__ = [
     "CvaeConfig",
     "DataConfig",
     "EvaluationConfig",
+    "HMRConfig",
     "LossConfig",
     "MdnConfig",
     "MixConfig",
@@ -83,6 +84,7 @@ class Config(Section):
     system: SystemConfig = SystemConfig()
     mdn: MdnConfig = MdnConfig()
     cvae: CvaeConfig = CvaeConfig()
+    hmr: HMRConfig = HMRConfig()
     loss: LossConfig = LossConfig()
     augment: AugmentConfig = AugmentConfig()
     mix: MixConfig = MixConfig()

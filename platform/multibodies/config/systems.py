@@ -24,6 +24,7 @@ SYSTEMS = {
     "ours": About("Ours"),
     "mdn": About("SMPL-MDN"),
     "cvae": About("SMPL-CVAE"),
+    "hmr": About("HMR", single=True),
 }
 
 
@@ -63,3 +64,15 @@ class CvaeConfig(Section):
     code: int = Field(16, ge=1)  # size of z; ours
     hidden: int = Field(512, ge=8)  # of the encoder's two hidden layers; ours
     kl: float = Field(1.0, ge=0)  # weight of the KL divergence beside eq. 8
+
+
+class HMRConfig(Section):
+    """HMR's adversarial prior (Kanazawa et al., CVPR 2018) beside eq. 8 at M = 1."""
+
+    adversarial: float = Field(1.0, ge=0)  # weight of the prior; 2D and 3D have eq. 8's
+    critic_rate: float = Field(
+        10.0, gt=0
+    )  # the discriminators' learning rate over the regressor's; HMR's code: 1e-4 over 1e-5
+    critic_hidden: int = Field(1024, ge=1)  # width of the discriminator of the whole pose
+    motions: str | None = None  # AMASS-like .npz, or a folder of them; None: the embedded ones
+    bodies: int = Field(8192, ge=1)  # most real bodies that are drawn from the motions
