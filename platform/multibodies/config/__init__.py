@@ -28,7 +28,7 @@ from multibodies.config.sections import (
     SplitsConfig,
     StageConfig,
 )
-from multibodies.config.systems import SYSTEMS, SystemConfig
+from multibodies.config.systems import SYSTEMS, GraphCMRConfig, SystemConfig
 from multibodies.errors import UserError, nearest
 
 __all__ = [
@@ -47,6 +47,7 @@ __all__ = [
     "Config",
     "DataConfig",
     "EvaluationConfig",
+    "GraphCMRConfig",
     "LossConfig",
     "MixConfig",
     "ModelConfig",
@@ -79,6 +80,7 @@ class Config(Section):
     body: BodyConfig = BodyConfig()
     model: ModelConfig = ModelConfig()
     system: SystemConfig = SystemConfig()
+    graphcmr: GraphCMRConfig = GraphCMRConfig()
     loss: LossConfig = LossConfig()
     augment: AugmentConfig = AugmentConfig()
     mix: MixConfig = MixConfig()
