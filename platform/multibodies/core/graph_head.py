@@ -99,7 +99,7 @@ class GraphHead(nn.Module):
             int(spec.options[name]) for name in ("vertices", "channels", "blocks")
         )
         self.graph = GraphNetwork(features, vertices, channels, blocks)
-        self.parameters_of = ParameterRegressor(vertices, spec.hidden)
+        self.regressor = ParameterRegressor(vertices, spec.hidden)
         self.register_buffer("template", torch.zeros(vertices, 3))
         self.register_buffer("adjacency", torch.zeros(vertices, vertices))
         self.register_buffer("init_state", mean_state())
@@ -111,7 +111,7 @@ class GraphHead(nn.Module):
         facing = self.template @ root.t()
         mesh_step, camera_step = self.graph(features, self.template, self.adjacency)
         mesh = facing + mesh_step
-        body = torch.cat([pose, shape]) + self.parameters_of(mesh.detach(), facing)
+        body = torch.cat([pose, shape]) + self.regressor(mesh.detach(), facing)
         return Regressed(torch.cat([body, camera + camera_step], 1), mesh)
 
 

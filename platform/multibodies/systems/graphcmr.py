@@ -52,7 +52,12 @@ class GraphRegressor(Regressor):
         rotation_6d = pose.unflatten(-1, (24, 6))
         rotations = rotation_6d_to_matrix(rotation_6d)
         return Hypotheses(
-            rotations, beta, camera, rotation_6d, heatmaps, extras={MESH: mesh} if self.training else None
+            rotations,
+            beta,
+            camera,
+            rotation_6d,
+            heatmaps,
+            extras={MESH: mesh} if self.training else None,
         )
 
 
