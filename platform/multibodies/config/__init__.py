@@ -28,7 +28,14 @@ from multibodies.config.sections import (
     SplitsConfig,
     StageConfig,
 )
-from multibodies.config.systems import SYSTEMS, CvaeConfig, HMRConfig, MdnConfig, SystemConfig
+from multibodies.config.systems import (
+    SYSTEMS,
+    CvaeConfig,
+    GraphCMRConfig,
+    HMRConfig,
+    MdnConfig,
+    SystemConfig,
+)
 from multibodies.errors import UserError, nearest
 
 __all__ = [
@@ -48,6 +55,7 @@ __all__ = [
     "CvaeConfig",
     "DataConfig",
     "EvaluationConfig",
+    "GraphCMRConfig",
     "HMRConfig",
     "LossConfig",
     "MdnConfig",
@@ -85,6 +93,7 @@ class Config(Section):
     mdn: MdnConfig = MdnConfig()
     cvae: CvaeConfig = CvaeConfig()
     hmr: HMRConfig = HMRConfig()
+    graphcmr: GraphCMRConfig = GraphCMRConfig()
     loss: LossConfig = LossConfig()
     augment: AugmentConfig = AugmentConfig()
     mix: MixConfig = MixConfig()

@@ -25,6 +25,7 @@ SYSTEMS = {
     "mdn": About("SMPL-MDN"),
     "cvae": About("SMPL-CVAE"),
     "hmr": About("HMR", single=True),
+    "graphcmr": About("GraphCMR", single=True),
 }
 
 
@@ -76,3 +77,18 @@ class HMRConfig(Section):
     critic_hidden: int = Field(1024, ge=1)  # width of the discriminator of the whole pose
     motions: str | None = None  # AMASS-like .npz, or a folder of them; None: the embedded ones
     bodies: int = Field(8192, ge=1)  # most real bodies that are drawn from the motions
+
+
+class GraphCMRConfig(Section):
+    """GraphCMR: a graph network on a coarse mesh, SMPL's parameters regressed from that mesh.
+
+    Losses of the graph's mesh are GraphCMR's means, over coordinates; it weighs them all by 1
+    beside means, eq. 8 is a sum of norms.
+    """
+
+    vertices: int = Field(1723, ge=16)  # of the coarse mesh
+    channels: int = Field(256, ge=8, multiple_of=8)
+    blocks: int = Field(5, ge=1)  # residual blocks after the first
+    mesh: float = Field(100.0, ge=0)  # weight of the mean |x - x^| of the coarse mesh's vertices
+    joints: float = Field(100.0, ge=0)  # weight of the mean squared error of its joints
+    keypoints: float = Field(10.0, ge=0)  # weight of the same of their projections
