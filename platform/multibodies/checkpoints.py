@@ -21,6 +21,7 @@ from multibodies.config import fingerprint
 from multibodies.core.regressor import Regressor, RegressorSpec
 from multibodies.errors import UserError
 from multibodies.files import write_bytes
+from multibodies.systems import system_of
 
 if TYPE_CHECKING:
     from multibodies.core.prior import SkeletonPrior
@@ -94,7 +95,8 @@ def load_regressor(directory: str | Path) -> Regressor:
     Raises UserError as load_module and load_into.
     """
     state, meta = load_module(directory)
-    model = Regressor(_spec(RegressorSpec, meta, directory))
+    spec = _spec(RegressorSpec, meta, directory)
+    model = system_of(spec.system).network(spec)
     load_into(model, state, Path(directory) / WEIGHTS)
     return model.eval()
 

@@ -11,24 +11,26 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from torch import nn
 
 from multibodies import checkpoints, runs, states
 from multibodies.augmenting import augmented, ranges_of
 from multibodies.bodies.loading import load_body
 from multibodies.config import Config, LossConfig, StageConfig, fingerprint
 from multibodies.core.expansion import AT_ONE
-from multibodies.core.objective import Objective
+from multibodies.core.objective import Loss
 from multibodies.core.regressor import Regressor, RegressorSpec
 from multibodies.data.mix import MIX_TRAIN
 from multibodies.data.training_rows import Source, open_source
 from multibodies.errors import UserError
 from multibodies.files import sha256
 from multibodies.imports.mean_params import read_mean_params
+from multibodies.systems import System, system_of
 from multibodies.training import (
     Batches,
+    Memory,
     TrainingState,
     build_objective,
-    build_stage2,
     make_optimizer,
     regressor_spec,
 )
@@ -65,6 +67,11 @@ class Task:
     def settings(self) -> StageConfig:
         """The stage's section of the configuration."""
         return self.config.stage1 if self.stage == "stage1" else self.config.stage2
+
+    @property
+    def system(self) -> System:
+        """Whose network and loss: in stage 1 the plain regressor's."""
+        return system_of(self.config.system.name if self.stage == "stage2" else "ours")
 
     @property
     def trains(self) -> str:
@@ -107,9 +114,17 @@ def recipe_of(task: Task, source: Source) -> dict[str, Any]:
         "model": config.model.model_dump(mode="json") | {"mean_params": mean_params_of(task)},
         "loss": loss_of(task).model_dump(mode="json"),
         task.stage: task.settings.model_dump(mode="json"),
+        **(of_system(task) if task.stage == "stage2" else {}),
         **({"augment": config.augment.model_dump(mode="json")} if augments(task) else {}),
         **({"mix": config.mix.model_dump(mode="json")} if task.split == MIX_TRAIN else {}),
     }
+
+
+def of_system(task: Task) -> dict[str, Any]:
+    """Return what the recipe says of another system than ours. Raises UserError as it does."""
+    told: dict[str, Any] = task.config.of_system
+    extra = task.system.recipe(task.config)
+    return {**told, "system": {**told["system"], **extra}} if told else {}
 
 
 def augments(task: Task) -> bool:
@@ -162,8 +177,10 @@ def build_state(task: Task) -> TrainingState:
         check_spec(model.spec, wanted, task.start_from)
     start_at(model, task)
     if task.stage == "stage2":
-        model = build_stage2(model, task.config)
-    return TrainingState(model, make_optimizer(model, task.settings, task.trains))
+        model = task.system.start(model, task.config, load_body(task.config.body.path))
+    optimizer = make_optimizer(model, task.settings, task.trains)
+    memory = task.system.memory(task.config)
+    return TrainingState(model, optimizer, memory=memory)
 
 
 def start_at(model: Regressor, task: Task) -> None:
@@ -213,9 +230,17 @@ def check_spec(found: RegressorSpec, wanted: RegressorSpec, where: Path) -> None
             )
 
 
-def objective_of(task: Task) -> Objective:
-    """Make eq. 8 with the task's body and weights."""
-    return build_objective(load_body(task.config.body.path), loss_of(task))
+def objective_of(task: Task, memory: Memory | None = None) -> Loss:
+    """Make the loss of the task's system with its body and weights: ours is eq. 8."""
+    arrays = load_body(task.config.body.path)
+    if task.stage == "stage1":
+        return build_objective(arrays, loss_of(task))
+    return task.system.objective(task.config, arrays, memory)
+
+
+def forward_of(task: Task, model: Regressor) -> nn.Module:
+    """Make what maps a batch to hypotheses while the task trains."""
+    return task.system.forward(model, task.config, load_body(task.config.body.path))
 
 
 def loss_of(task: Task) -> LossConfig:
@@ -240,12 +265,13 @@ def meta_of(state: TrainingState, recipe: Mapping[str, Any]) -> dict[str, Any]:
 
 def save(folder: Path, state: TrainingState, recipe: Mapping[str, Any]) -> None:
     """Write a checkpoint. Raises UserError when the disk refuses."""
-    states.save_state(folder, state.model, state.optimizer, meta_of(state, recipe))
+    meta = meta_of(state, recipe)
+    states.save_state(folder, state.model, state.optimizer, meta, state.memory)
 
 
 def load(folder: Path, state: TrainingState) -> None:
     """Put a checkpoint into a freshly built state. Raises UserError as `states.load_state`."""
-    state.step = states.load_state(folder, state.model, state.optimizer)
+    state.step = states.load_state(folder, state.model, state.optimizer, state.memory)
 
 
 def conclude(task: Task, folder: Path) -> None:

@@ -65,10 +65,15 @@ class Inference(nn.Module):
             "joints_j24": centre_on_mid_hips(j24),
             "joints_h36m14": j14(h36m),
             "keypoints_2d_pred": project(j24, hypotheses.camera),
-            "log_density": log_density(
-                hypotheses.rotations, hypotheses.beta, self.prior, self.body
-            ),
+            "log_density": self.weighed(hypotheses),
         }
+
+    def weighed(self, hypotheses: Hypotheses) -> Tensor:
+        """Return what weighs hypotheses [B, M]: the prior's log-density, or what the system itself
+        says of their probability."""
+        if hypotheses.log_weights is not None:
+            return hypotheses.log_weights
+        return log_density(hypotheses.rotations, hypotheses.beta, self.prior, self.body)
 
 
 def infer_images(

@@ -18,7 +18,7 @@ from multibodies.fitting import StageName, Task
 from multibodies.mishaps import explained
 from multibodies.mixing import held_batches
 from multibodies.recorder import OnReport, Recorder, shown
-from multibodies.training import Batches, Forward, GoesOn, TrainingState, always, on_device, train
+from multibodies.training import Batches, GoesOn, TrainingState, always, on_device, train
 
 RESUME = "checkpoints"
 KEPT = 2
@@ -79,8 +79,8 @@ def _run(
     with explained(task.stage, stage.batch_size, state):
         train(
             state,
-            Forward(state.model),
-            fitting.objective_of(task).to(device),
+            fitting.forward_of(task, state.model).to(device),
+            fitting.objective_of(task, state.memory).to(device),
             fitting.augmented_for(task, source, _batches(task, source, device)),
             stage,
             Recorder(stage.steps, stage.checkpoint_every, journal, on_report=on_report),

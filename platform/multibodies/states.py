@@ -1,4 +1,5 @@
-"""Resumable checkpoints: one folder per step, model/ and optimizer/ in safetensors. No Ray."""
+"""Resumable checkpoints: one folder per step, model/ and optimizer/ in safetensors, and memory/
+where a system remembers anything. No Ray."""
 
 from __future__ import annotations
 
@@ -11,25 +12,37 @@ from torch import nn
 
 from multibodies.checkpoints import load_into, load_module, save_module
 from multibodies.errors import UserError
-from multibodies.training import optimizer_tensors, restore_optimizer
+from multibodies.training import Memory, optimizer_tensors, restore_optimizer
 
-MODEL, OPTIMIZER, PREFIX = "model", "optimizer", "step-"
+MODEL, OPTIMIZER, MEMORY, PREFIX = "model", "optimizer", "memory", "step-"
 UNFINISHED = ".tmp"  # ends the name of a folder that is still being written
 
 
 def save_state(
-    folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, meta: Mapping[str, Any]
+    folder: Path,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    meta: Mapping[str, Any],
+    memory: Memory | None = None,
 ) -> None:
     """Write a checkpoint; meta (plain JSON values) tells at least the step.
 
     Raises UserError when the disk refuses.
     """
     save_module(folder / MODEL, model.state_dict(), meta)
-    save_module(folder / OPTIMIZER, optimizer_tensors(optimizer), {"step": meta["step"]})
+    told = {"step": meta["step"], **({MEMORY: True} if memory else {})}
+    if memory is not None:
+        save_module(folder / MEMORY, memory.tensors(), {"step": meta["step"]})
+    save_module(folder / OPTIMIZER, optimizer_tensors(optimizer), told)
 
 
-def load_state(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> int:
-    """Put a checkpoint into a freshly built network and its optimiser; return the step.
+def load_state(
+    folder: Path,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    memory: Memory | None = None,
+) -> int:
+    """Put a checkpoint into a freshly built network, its optimiser and memory; return the step.
 
     Raises UserError if a file is missing, damaged or belongs to another network.
     """
@@ -37,16 +50,20 @@ def load_state(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer)
     moments, _ = load_module(folder / OPTIMIZER)
     load_into(model, tensors, folder / MODEL)
     restore_optimizer(optimizer, moments)
+    if memory is not None:
+        memory.restore(load_module(folder / MEMORY)[0])
     return int(meta["step"])
 
 
 def is_whole(folder: Path) -> bool:
     """Tell whether a checkpoint is complete and undamaged."""
     try:
-        steps = [load_module(folder / part)[1]["step"] for part in (MODEL, OPTIMIZER)]
+        told = [load_module(folder / part)[1] for part in (MODEL, OPTIMIZER)]
+        if told[1].get(MEMORY):
+            told.append(load_module(folder / MEMORY)[1])
     except UserError:
         return False
-    return bool(steps[0] == steps[1])
+    return len({meta["step"] for meta in told}) == 1
 
 
 def name_of(step: int) -> str:

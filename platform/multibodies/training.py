@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +17,7 @@ from multibodies.config import Config, LossConfig, ModelConfig, StageConfig, fin
 from multibodies.core.body import BodyArrays, JointBody
 from multibodies.core.expansion import AT_ONE, expand
 from multibodies.core.loss_forms import FORMS
-from multibodies.core.objective import TERMS, Labels, Objective, Outcome, collapse
+from multibodies.core.objective import TERMS, Labels, Loss, Objective, Outcome, collapse
 from multibodies.core.regressor import Hypotheses, Regressor, RegressorSpec
 from multibodies.core.skinning import VertexBody
 
@@ -27,13 +27,25 @@ Report = Callable[[int, dict[str, float]], None]
 GoesOn = Callable[["TrainingState"], bool]
 
 
+class Memory(Protocol):
+    """What a system remembers from step to step besides its network, the same in all workers."""
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return it as named tensors, for a checkpoint."""
+
+    def restore(self, tensors: dict[str, Tensor]) -> None:
+        """Put back what `tensors` returned."""
+
+
 @dataclass
 class TrainingState:
-    """All that a killed training needs to go on: the network, its optimiser, the steps done."""
+    """All that a killed training needs to go on: the network, its optimiser, the steps done, what
+    its system remembers."""
 
     model: Regressor
     optimizer: torch.optim.Optimizer
     step: int = 0
+    memory: Memory | None = None
     history: list[dict[str, float]] = field(default_factory=list)
 
 
@@ -116,7 +128,7 @@ class Forward(nn.Module):
 
 def train_step(
     forward: nn.Module,
-    objective: Objective,
+    objective: Loss,
     optimizer: torch.optim.Optimizer,
     batch: Batch,
     rate: float,
@@ -144,7 +156,7 @@ def train_step(
     return outcome
 
 
-def weighted(objective: Objective, outcome: Outcome) -> Iterator[tuple[str, Tensor]]:
+def weighted(objective: Loss, outcome: Outcome) -> Iterator[tuple[str, Tensor]]:
     """Yield each term's name and the sum of its size over the batch, times its weight."""
     for name, term in outcome.terms.items():
         yield name, term.detach().abs().sum() * max(1.0, objective.weights[name])
@@ -158,7 +170,7 @@ def always(_: TrainingState) -> bool:
 def train(
     state: TrainingState,
     forward: nn.Module,
-    objective: Objective,
+    objective: Loss,
     batches: Batches,
     stage: StageConfig,
     report: Report,

@@ -149,7 +149,7 @@ WANTED = RegressorSpec(trunk="resnet50", width=8, hidden=16, num_hypotheses=4)
     ("field", "found"), [("trunk", "resnet18"), ("num_hypotheses", 5), ("width", 16)]
 )
 def test_a_checkpoint_of_another_network_is_named(field: str, found: str | int) -> None:
-    other = RegressorSpec(**{**WANTED.to_json(), field: found})  # type: ignore[arg-type]
+    other = RegressorSpec(**{**WANTED.to_json(), field: found})
     wanted = WANTED.to_json()[field]
     said = f"ckpt: a network with {field} = {found}; the configuration asks for {wanted}"
     with pytest.raises(UserError, match=said):
@@ -159,9 +159,9 @@ def test_a_checkpoint_of_another_network_is_named(field: str, found: str | int) 
 def test_weights_of_another_m_or_trunk_do_not_load(tmp_path: Path) -> None:
     model = save_regressor(tmp_path, 4)
     assert load_regressor(tmp_path).spec.num_hypotheses == 4
-    more = Regressor(RegressorSpec(**{**model.spec.to_json(), "num_hypotheses": 5}))  # type: ignore[arg-type]
+    more = Regressor(RegressorSpec(**{**model.spec.to_json(), "num_hypotheses": 5}))
     with pytest.raises(UserError, match=r"'head\.decpose\.weight' has shape \(576, 16\), expected"):
         load_into(more, model.state_dict(), tmp_path)
-    deeper = Regressor(RegressorSpec(**{**model.spec.to_json(), "trunk": "resnet18"}))  # type: ignore[arg-type]
+    deeper = Regressor(RegressorSpec(**{**model.spec.to_json(), "trunk": "resnet18"}))
     with pytest.raises(UserError, match=r"is it another model's\?"):
         load_into(deeper, model.state_dict(), tmp_path)

@@ -125,7 +125,7 @@ def test_choose_falls_back_on_reprojection() -> None:
 def test_permuting_hypotheses_changes_nothing_but_the_index(objective: Objective) -> None:
     hypotheses, labels = _hypotheses(), _labels()
     order = torch.tensor([2, 0, 1])
-    shuffled = Hypotheses(*[field[:, order] for field in hypotheses[:4]])
+    shuffled = hypotheses.each(lambda field: field[:, order])
     a, b = objective(hypotheses, labels), objective(shuffled, labels)
     torch.testing.assert_close(a.total, b.total)
     assert torch.equal(order[b.best], a.best)
@@ -193,7 +193,7 @@ def test_hypothesis_0_is_supervised_as_the_best_one_is(objective: Objective) -> 
     both = Objective(
         objective.joints, objective.vertices, dict(PAPER), "sum", supervise_first=True
     )(hypotheses, labels)
-    first = Hypotheses(*[field[:, :1] for field in hypotheses[:4]])
+    first = hypotheses.each(lambda field: field[:, :1])
     alone = objective(first, labels)
     for name in BEST_TERMS:
         torch.testing.assert_close(both.terms[f"{name}_first"], alone.terms[name])

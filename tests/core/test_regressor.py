@@ -152,4 +152,4 @@ def test_expansion_refuses_another_network(change: dict[str, Any]) -> None:
 
 
 def test_spec_round_trips_through_json_values() -> None:
-    assert RegressorSpec(**SMALL.to_json()) == SMALL  # type: ignore[arg-type]
+    assert RegressorSpec(**SMALL.to_json()) == SMALL

@@ -49,8 +49,8 @@ def _hypotheses(rows: int) -> Hypotheses:
     start = torch.tensor([0.9, 0.0, 0.0], dtype=torch.float64)
     camera = start + 0.05 * torch.randn(rows, M, 3, dtype=torch.float64)
     beta, maps = torch.randn(rows, M, 10).double(), torch.randn(rows, 24, 8, 8).double()
-    fields = [rotations, beta, camera, matrix_to_rotation_6d(rotations), maps]
-    return Hypotheses(*(field.requires_grad_() for field in fields))
+    made = Hypotheses(rotations, beta, camera, matrix_to_rotation_6d(rotations))
+    return made.each(Tensor.requires_grad_)._replace(heatmaps=maps.requires_grad_())
 
 
 def _labels(kinds: list[str]) -> Labels:
@@ -69,7 +69,7 @@ def _gradients(objective: Objective, made: Hypotheses, labels: Labels, name: str
     term = objective(made, labels).terms[name].sum()
     if not term.requires_grad:
         return torch.zeros(len(labels.theta))
-    outputs = [field for field in made if field is not None]
+    outputs = [field for field in made if isinstance(field, Tensor)]
     found = torch.autograd.grad(term, outputs, allow_unused=True)
     sizes = [g.flatten(1).abs().amax(1) for g in found if g is not None]
     return torch.stack(sizes).amax(0)

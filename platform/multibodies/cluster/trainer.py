@@ -22,7 +22,7 @@ from multibodies.fitting import StageName, Task
 from multibodies.halving import Halving
 from multibodies.mishaps import explained
 from multibodies.recorder import OnReport, Recorder, shown
-from multibodies.training import Batches, Forward, TrainingState, on_device, train
+from multibodies.training import Batches, TrainingState, on_device, train
 
 __all__ = ["Execution", "fit"]
 
@@ -130,8 +130,8 @@ def work(settings: dict[str, Any]) -> None:
             fitting.load(folder, state)
     source, stage = settings["source"], task.settings
     make = batches_of(task, source, settings["in_memory"], rank, world)
-    forward = prepare_model(Forward(state.model))
-    objective = fitting.objective_of(task).to(device)
+    forward = prepare_model(fitting.forward_of(task, state.model).to(device))
+    objective = fitting.objective_of(task, state.memory).to(device)
     saves = stage.steps, stage.checkpoint_every
     with groups.recording(task.out, state.step, *saves, device) as recorder:
         save = partial(report, settings["recipe"], recorder)

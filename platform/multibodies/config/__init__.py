@@ -15,6 +15,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError, model_validator
 
 from multibodies.config.profiles import EMBEDDED, PAPER, PROFILES, RELEASED, SMOKE
+from multibodies.config.section import Section
 from multibodies.config.sections import (
     AugmentConfig,
     BodyConfig,
@@ -24,10 +25,10 @@ from multibodies.config.sections import (
     MixConfig,
     ModelConfig,
     PriorConfig,
-    Section,
     SplitsConfig,
     StageConfig,
 )
+from multibodies.config.systems import SYSTEMS, SystemConfig
 from multibodies.errors import UserError, nearest
 
 __all__ = [
@@ -40,6 +41,7 @@ __all__ = [
     "SETS",
     "SMOKE",
     "SPLITS",
+    "SYSTEMS",
     "AugmentConfig",
     "BodyConfig",
     "Config",
@@ -52,6 +54,7 @@ __all__ = [
     "Section",
     "SplitsConfig",
     "StageConfig",
+    "SystemConfig",
     "check_key",
     "fingerprint",
     "known_keys",
@@ -75,6 +78,7 @@ class Config(Section):
     splits: SplitsConfig = SplitsConfig()
     body: BodyConfig = BodyConfig()
     model: ModelConfig = ModelConfig()
+    system: SystemConfig = SystemConfig()
     loss: LossConfig = LossConfig()
     augment: AugmentConfig = AugmentConfig()
     mix: MixConfig = MixConfig()
@@ -87,6 +91,15 @@ class Config(Section):
     def fresh(self) -> bool:
         """Whether stage 1 trains on images rendered as it goes, and not on the dataset's."""
         return self.stage1.fresh_rows > 0 and self.data.source == "embedded"
+
+    @property
+    def of_system(self) -> dict[str, Any]:
+        """What a training's recipe says of its system, if that is not ours: name and settings."""
+        if self.system == SystemConfig():
+            return {}
+        section = getattr(self, self.system.name, None)
+        settings = section.model_dump(mode="json") if isinstance(section, Section) else {}
+        return {"system": {**self.system.model_dump(mode="json"), **settings}}
 
     @model_validator(mode="after")
     def _consistent(self) -> Config:
@@ -102,6 +115,7 @@ class Config(Section):
                 f"evaluation.n asks for {n} hypotheses, stage2.num_hypotheses is {m}; need n <= M"
             )
         _check_head(self.model)
+        _check_system(self)
         known = SPLITS + AMBIGUOUS + FILE_SPLITS
         for split in self.evaluation.splits:
             if split not in known:
@@ -120,6 +134,18 @@ def _check_head(model: ModelConfig) -> None:
         )
     if model.head == "layer5" and model.rank:
         raise ValueError("model.rank must be 0: only model.head = 'stacked' has a rank")
+
+
+def _check_system(config: Config) -> None:
+    """Refuse settings that a system does not have. Raises ValueError."""
+    name, m = config.system.name, config.stage2.num_hypotheses
+    if config.system.about.single and m != 1:
+        raise ValueError(
+            f"stage2.num_hypotheses is {m}; system '{name}' gives one hypothesis, set it to 1 and "
+            "evaluation.n to [1]"
+        )
+    if config.system != SystemConfig() and config.model.trains == "widened":
+        raise ValueError(f"model.trains is 'widened'; of system '{name}' all or the head trains")
 
 
 def load_config(profile: str = "embedded", overrides: Mapping[str, Any] | None = None) -> Config:

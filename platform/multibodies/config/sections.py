@@ -7,15 +7,11 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from multibodies.config.section import Section
 
 FeatureSet = Literal["j24", "j24_upright", "h36m14"]
-
-
-class Section(BaseModel):
-    """Base of all sections: unknown keys refused, no mutation, no NaN."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class DataConfig(Section):

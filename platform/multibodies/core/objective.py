@@ -60,7 +60,16 @@ class Truth(NamedTuple):
     vertices: Tensor
 
 
-class Objective(nn.Module):
+class Loss(nn.Module):
+    """What a network learns by: (Hypotheses, Labels) -> Outcome.
+
+    weights: each term's weight by its name; a term that is not finite is named in an error.
+    """
+
+    weights: dict[str, float]
+
+
+class Objective(Loss):
     """Equation 8 over a batch. Every hypothesis costs joints only; vertices are posed for the best
     one.
 
@@ -161,9 +170,7 @@ def choose(distance: Tensor, second: Tensor, has_3d: Tensor) -> Tensor:
 def pick(hypotheses: Hypotheses, index: Tensor) -> Hypotheses:
     """Return the hypotheses at index [B] as a set of M = 1."""
     rows = torch.arange(len(index), device=index.device)
-    return Hypotheses(
-        *[None if field is None else field[rows, index][:, None] for field in hypotheses[:4]]
-    )
+    return hypotheses.each(lambda field: field[rows, index][:, None])
 
 
 def collapse(outcome: Outcome) -> dict[str, float]:

@@ -29,6 +29,8 @@ class Hypotheses(NamedTuple):
     3].
 
     rotation_6d [B, M, 24, 6] is the raw parameter, heatmaps the pooling's logits or None.
+    log_weights [B, M]: what the system says of their probability, None where it says nothing.
+    extras: what the system's loss needs besides, only while it trains.
     """
 
     rotations: Tensor
@@ -36,6 +38,14 @@ class Hypotheses(NamedTuple):
     camera: Tensor
     rotation_6d: Tensor
     heatmaps: Tensor | None = None
+    log_weights: Tensor | None = None
+    extras: dict[str, Tensor] | None = None
+
+    def each(self, change: Callable[[Tensor], Tensor]) -> Hypotheses:
+        """Return the bodies and cameras changed alike, without what else there is."""
+        return Hypotheses(
+            change(self.rotations), change(self.beta), change(self.camera), change(self.rotation_6d)
+        )
 
 
 Parts = tuple[ResNet, nn.Module, StackedHead]
@@ -69,7 +79,10 @@ TRAINED: dict[str, dict[str, tuple[str, ...]]] = {
 
 
 class Regressor(nn.Module):
-    """Trunk, pooling, head. `pooled` and `from_features` split it where stage 2 caches."""
+    """Trunk, pooling, head. `pooled` and `from_features` split it where stage 2 caches.
+
+    Another system's network has other `parts`, all that it trains but the trunk within the head.
+    """
 
     mean: Tensor
     std: Tensor
@@ -77,9 +90,13 @@ class Regressor(nn.Module):
     def __init__(self, spec: RegressorSpec) -> None:
         super().__init__()
         self.spec = spec
-        self.trunk, self.pooling, self.head = HEADS[spec.head](spec)
+        self.trunk, self.pooling, self.head = self.parts(spec)
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1))
+
+    def parts(self, spec: RegressorSpec) -> Parts:
+        """Make trunk, pooling and head. Raises ValueError on a pooling that the head has not."""
+        return HEADS[spec.head](spec)
 
     def pooled(self, images: Tensor) -> Pooled:
         """Map RGB images [B, 3, S, S] in [0, 1] to features [B, F], or [B, M, F] where each

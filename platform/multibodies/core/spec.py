@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 POSE, SHAPE, CAMERA = 144, 10, 3
 STATE = POSE + SHAPE + CAMERA  # 24 rotations in 6D, beta, (s, tx, ty)
@@ -10,7 +12,10 @@ STATE = POSE + SHAPE + CAMERA  # 24 rotations in 6D, beta, (s, tx, ty)
 
 @dataclass(frozen=True)
 class RegressorSpec:
-    """What a checkpoint must say so that its network can be built again (plain JSON values)."""
+    """What a checkpoint must say so that its network can be built again (plain JSON values).
+
+    `system` is whose network it is, `options` what else decides its shapes.
+    """
 
     trunk: str = "resnet50"
     width: int = 64
@@ -23,7 +28,11 @@ class RegressorSpec:
     num_hypotheses: int = 1
     head: str = "stacked"
     rank: int = 0
+    system: str = "ours"
+    options: Mapping[str, int | float | str] = field(default_factory=dict)
 
-    def to_json(self) -> dict[str, str | int | float]:
-        """Return the fields as plain values."""
-        return asdict(self)
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as plain values; the system only where it is not ours."""
+        fields = asdict(self)
+        kept = ("system", "options") if self.system != "ours" else ()
+        return {k: v for k, v in fields.items() if k not in ("system", "options") or k in kept}

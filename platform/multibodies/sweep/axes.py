@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from multibodies.config import check_key
+from multibodies.config import SYSTEMS, check_key
 from multibodies.errors import UserError
 from multibodies.sweep.definition import FLOW_WEIGHT, N_KEY, SEED_KEY, SIZE_KEY, Axes, Sweep
 
-TRAIN_SECTIONS = ("loss", "stage2")
+TRAIN_SECTIONS = ("loss", "stage2", "system", *SYSTEMS)
 # Stage 1 and its features are the same for all values of these; all else every training shares.
 TRAIN_MODEL = ("model.head", "model.feedback", "model.rank", "model.trains")
 SCORED_AT_ONCE = (N_KEY, "evaluation.splits")
@@ -80,15 +80,24 @@ def _check_score(key: str) -> None:
         )
 
 
-def _check_train(key: str) -> None:
+def _check_train(key: str, where: str = "[train]") -> None:
     section = key.partition(".")[0]
     if section in TRAIN_SECTIONS or key in TRAIN_MODEL:
         return
     places = {"evaluation": "move it to [score]", "prior": "move it to [prior]"}
     raise UserError(
-        f"[train] {key}: only loss.*, stage2.* and {', '.join(TRAIN_MODEL)} differ between a "
+        f"{where} {key}: only loss.*, stage2.* and {', '.join(TRAIN_MODEL)} differ between a "
         f"sweep's trainings; {places.get(section, 'give it one value under [set]')}"
     )
+
+
+def check_row_key(where: str, key: str) -> None:
+    """Raise UserError unless a row may have the setting: what trainings may differ in, and how
+    their hypotheses are scored."""
+    check_key(key)
+    refuse_seed(key)
+    if key == "evaluation.splits" or not key.startswith("evaluation."):
+        _check_train(key, where)
 
 
 def _check_prior(key: str) -> None:

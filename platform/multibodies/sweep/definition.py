@@ -85,7 +85,8 @@ class Sweep:
     """`fixed` settings, axes of trainings, priors and scorings, flow weights to choose from on
     `choose_on`.
 
-    `vary`: "all" crosses the trainings' axes, "one" varies each alone around the other settings.
+    `rows` name trainings by settings of their own, in place of axes. `vary`: "all" crosses the
+    trainings' axes, "one" varies each alone around the other settings.
     """
 
     name: str
@@ -99,8 +100,13 @@ class Sweep:
     stage1: str = "train"
     prior: Axes = field(default_factory=dict)
     vary: str = "all"
+    rows: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     search: Search | None = None
     stopping: Stopping | None = None
+
+    def row_of(self, overrides: Mapping[str, Any]) -> str | None:
+        """Return the name of the row that has these settings, None of a sweep without rows."""
+        return next((name for name, row in self.rows.items() if row == overrides), None)
 
     def config(self, overrides: Mapping[str, Any] | None = None) -> Config:
         """Return the profile's config with the fixed settings and further dotted overrides.

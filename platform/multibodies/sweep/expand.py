@@ -140,9 +140,11 @@ def _training(
     config = sweep.config({**overrides, SEED_KEY: seed})
     before = learnt[-1] if config.model.caches_features else learnt[0]
     as_set = "-as_set" if sweep.vary == "one" and not overrides else ""
-    name = _identity(sweep, f"seed{seed}{as_set}", overrides)
+    row = sweep.row_of(overrides)
+    name = f"seed{seed}-{row}" if row else _identity(sweep, f"seed{seed}{as_set}", overrides)
     recipe = {"before": before.fingerprint, **_dump(config, "data", "model", "loss", "stage2")}
     recipe |= _unusual(config, "splits", "mix", "augment")
+    recipe |= config.of_system
     stage = Stage("training", name, f"cells/{name}", recipe)
     splits = list(dict.fromkeys((*sweep.choose_on, *config.evaluation.splits)))
     inferred = {"training": stage.fingerprint, "splits": splits}

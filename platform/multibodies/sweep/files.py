@@ -5,7 +5,7 @@ The file's tables: `[set]` changes settings for all cells, `[evaluation]` is sho
 that refit only the prior, `[score]` axes that act on stored hypotheses, `[search]` draws from
 `[train]` instead of crossing it, `[stopping]` ends trainings early, `[ours]` is what is not in the
 paper: the flow weights from which alpha is chosen on val. `vary = "one"` varies each axis of
-`[train]` alone.
+`[train]` alone. `[rows.NAME]` name trainings by settings of their own instead of axes.
 """
 
 from __future__ import annotations
@@ -21,12 +21,13 @@ from multibodies.config import check_key
 from multibodies.errors import UserError, nearest
 from multibodies.sweep.axes import read_axes, read_axis, read_sizes, refuse_seed, unique
 from multibodies.sweep.definition import FLOW_WEIGHT, SIZE_KEY, VARY, Sweep
+from multibodies.sweep.rows import read_rows
 from multibodies.sweep.searching import is_range, read_search
 from multibodies.sweep.stopping import read_stopping
 
 TOP_KEYS = (
     *("name", "profile", "seeds", "stage1", "vary"),
-    *("set", "train", "prior", "score", "evaluation", "search", "stopping", "ours"),
+    *("set", "train", "prior", "score", "rows", "evaluation", "search", "stopping", "ours"),
 )
 OUR_KEYS = ("flow_weight_candidates", "choose_on")
 STAGE1_SOURCES = ("train", "shipped")
@@ -71,6 +72,7 @@ def _parse(tree: Mapping[str, Any]) -> Sweep:
     )
     spans = {key: value for key, value in train.items() if is_range(value)}
     sweep = read_search(sweep, _table(tree, "search"), spans)
+    sweep = read_rows(sweep, _rows(tree))
     sweep = _ours(sweep, _table(tree, "ours"))
     return read_stopping(sweep, _table(tree, "stopping"))
 
@@ -86,6 +88,13 @@ def _table(tree: Mapping[str, Any], key: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise UserError(f"{key}: expected a table [{key}], got {value!r}")
     return _dotted(value)
+
+
+def _rows(tree: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    named = tree.get("rows", {})
+    if not isinstance(named, dict):
+        raise UserError(f"rows: expected tables [rows.NAME], got {named!r}")
+    return {f"{name}": _table(named, name) for name in named}
 
 
 def _dotted(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

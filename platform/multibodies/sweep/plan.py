@@ -113,7 +113,7 @@ class Plan:
     def is_table2(self) -> bool:
         """Whether eq. 5's weight and the flow weight tell all cells of a seed apart."""
         sweep = self.sweep
-        alone = sweep.search is None and sweep.stopping is None and not sweep.prior
+        alone = sweep.search is None and sweep.stopping is None and not (sweep.prior or sweep.rows)
         return alone and set(sweep.train) <= {"loss.ri"}
 
     @property
@@ -170,6 +170,7 @@ def _unusual(sweep: Sweep) -> dict[str, Any]:
     search = sweep.search
     found: dict[str, Any] = {
         "prior": {key: list(values) for key, values in sweep.prior.items()},
+        "rows": {name: dict(row) for name, row in sweep.rows.items()},
         "vary": sweep.vary if sweep.vary != "all" else None,
         "search": None
         if search is None

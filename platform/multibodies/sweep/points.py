@@ -15,7 +15,9 @@ TRIES = 100  # draws a sample before a space counts as too small
 
 def training_points(sweep: Sweep) -> list[Point]:
     """Return the settings of each training of a seed: a grid, one axis at a time, or draws; of an
-    adaptive search those before it has looked at any."""
+    adaptive search those before it has looked at any; or the rows that the file names."""
+    if sweep.rows:
+        return [dict(row) for row in sweep.rows.values()]
     if sweep.search:
         return draws(sweep.train, sweep.search)[: sweep.search.startup or None]
     return grid(sweep.train) if sweep.vary == "all" else one_at_a_time(sweep)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from multibodies.progress import duration
@@ -94,6 +95,7 @@ def _heading(plan: Plan, run_dir: str | Path) -> list[str]:
         f"{plan.name} in {run_dir}",
         f"  profile {sweep.profile}, seeds {_words(sweep.seeds)}, stage 1: {sweep.stage1}{one}",
         *(f"  {key} = {_words(values)}" for key, values in axes.items()),
+        *(f"  {name}: {_settings(row)}" for name, row in sweep.rows.items()),
         *_search_lines(plan),
         *_stopping_lines(plan),
         f"  n = {_words(evaluation.n)} of M = {_words(tuple(sizes))}, "
@@ -138,6 +140,10 @@ def _point_seconds(plan: Plan, times: Estimate) -> float:
     stages += [cell.stage.directory for cell in plan.cells]
     points = len(plan.trainings) / len(plan.sweep.seeds)
     return sum(times.seconds[name] for name in stages) / points
+
+
+def _settings(row: Mapping[str, object]) -> str:
+    return ", ".join(f"{key} = {value}" for key, value in row.items()) or "as set"
 
 
 def _words(values: tuple[object, ...]) -> str:
