@@ -21,6 +21,7 @@ from multibodies.core.objective import TERMS, Labels, Loss, Objective, Outcome, 
 from multibodies.core.regressor import Hypotheses, Regressor, RegressorSpec
 from multibodies.core.skinning import VertexBody
 
+TURNED = ("flip", "angle")  # columns of an augmented batch with keys: how a row was changed
 Batch = dict[str, Tensor]
 Batches = Callable[[int], Iterator[Batch]]
 Report = Callable[[int, dict[str, float]], None]
@@ -108,6 +109,7 @@ def labels_of(batch: Batch) -> Labels:
         batch["beta"],
         batch["has_3d"].float(),
         batch["has_smpl"].float(),
+        *(batch.get(name) for name in ("key", *TURNED)),
     )
 
 

@@ -28,7 +28,7 @@ from multibodies.config.sections import (
     SplitsConfig,
     StageConfig,
 )
-from multibodies.config.systems import SYSTEMS, SystemConfig
+from multibodies.config.systems import SYSTEMS, SpinConfig, SystemConfig
 from multibodies.errors import UserError, nearest
 
 __all__ = [
@@ -52,6 +52,7 @@ __all__ = [
     "ModelConfig",
     "PriorConfig",
     "Section",
+    "SpinConfig",
     "SplitsConfig",
     "StageConfig",
     "SystemConfig",
@@ -79,6 +80,7 @@ class Config(Section):
     body: BodyConfig = BodyConfig()
     model: ModelConfig = ModelConfig()
     system: SystemConfig = SystemConfig()
+    spin: SpinConfig = SpinConfig()
     loss: LossConfig = LossConfig()
     augment: AugmentConfig = AugmentConfig()
     mix: MixConfig = MixConfig()

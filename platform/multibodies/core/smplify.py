@@ -1,8 +1,8 @@
 """Batched SMPLify (Bogo et al. 2016) as SPIN runs it in its loop, on the joints-only body.
 
 Shapes: B image, K = 24 keypoints (j24). theta is axis-angle, its first row the root. Camera (s, tx,
-ty). Every image's energy stands alone and Adam works number by number, so that a fit does not
-depend on its batch.
+ty). Every image's energy stands alone and Adam goes number by number, so that a fit does not depend
+on its batch.
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ class Fit(NamedTuple):
 
 
 class FitSettings(NamedTuple):
-    """Iterations of each phase, Adam's rates, and the weights; SPIN squares these where given."""
+    """Adam's iterations in each phase and its rate, the robust error's sigma in pixels, and the
+    weights, which are squared. Defaults are SPIN's."""
 
     camera_iterations: int = 100
     body_iterations: int = 100
@@ -98,7 +99,8 @@ class SMPLify(nn.Module):
             return near + settings.depth**2 * depth_prior(view, camera)
 
         start = torch.zeros_like(theta[:, 0]), camera
-        turn, view = minimise(energy, start, settings.camera_iterations, settings.rate)
+        iterations = settings.camera_iterations
+        turn, view = minimise(energy, start, iterations, settings.rate)
         rotation = axis_angle_to_matrix(turn) @ axis_angle_to_matrix(theta[:, 0])
         return torch.cat([matrix_to_axis_angle(rotation)[:, None], theta[:, 1:]], 1), view
 
@@ -117,7 +119,8 @@ class SMPLify(nn.Module):
                 + settings.shape**2 * shape_prior(shape)
             )
 
-        pose, shape = minimise(energy, (theta, beta), settings.body_iterations, settings.rate)
+        iterations = settings.body_iterations
+        pose, shape = minimise(energy, (theta, beta), iterations, settings.rate)
         return pose, shape
 
 

@@ -8,6 +8,7 @@ images has `image` uint8 [B, S, S, 3], or [B, L, L, 3] for a training that augme
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +28,7 @@ from multibodies.data.schema import rows_from_table
 from multibodies.errors import UserError
 
 LABELS = ("keypoints_2d", "joints_3d", "theta", "beta", "has_3d", "has_smpl")
-FEATURES = "features"
+FEATURES, KEY = "features", "key"
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,8 @@ class Source:
 
     pixels: "image" or "features"; size: bytes in memory; fingerprint: 16 hex digits of the shards'
     checksums; made_by: the identity of the checkpoint that made the features, None for images;
-    image_size: side of the crops; whole: whether pictures keep what is stored around the crop.
+    image_size: side of the crops; whole: whether pictures keep what is stored around the crop;
+    keyed: whether batches have a column `key`, int64, that names each row.
     """
 
     parts: tuple[Part, ...]
@@ -56,6 +58,7 @@ class Source:
     made_by: str | None = None
     image_size: int = 0
     whole: bool = False
+    keyed: bool = False
 
     @property
     def paths(self) -> tuple[Path, ...]:
@@ -155,7 +158,8 @@ def read_rows(source: Source) -> dict[str, Tensor]:
 def read_paths(source: Source, paths: Iterable[Path]) -> dict[str, Tensor]:
     """Read some of a source's shards into memory, in the order of `batch_of`, JPEGs decoded."""
     tables = [pq.ParquetFile(path).read(columns=source.columns) for path in paths]
-    return batch_of(rows_from_table(pa.concat_tables(tables), whole=source.whole))
+    rows = rows_from_table(pa.concat_tables(tables), whole=source.whole)
+    return batch_of(rows, keyed=source.keyed)
 
 
 def decoded(rows: Mapping[str, Any], source: Source) -> dict[str, Any]:
@@ -170,13 +174,29 @@ def decoded(rows: Mapping[str, Any], source: Source) -> dict[str, Any]:
     return {**rows, "image": pictures if source.whole else central(pictures, source.image_size)}
 
 
-def batch_of(rows: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Turn NumPy columns into tensors sorted by image_id, which itself is left out.
+def batch_of(rows: Mapping[str, Any], *, keyed: bool = False) -> dict[str, Tensor]:
+    """Turn NumPy columns into tensors sorted by image_id, which itself is left out, or, `keyed`,
+    becomes the column `key`.
 
     The order then depends on the rows alone, however a reader delivered them.
     """
     order = np.argsort(rows["image_id"], kind="stable")
     kept = {name: column for name, column in rows.items() if name != "image_id"}
+    kept |= {KEY: keys_of(rows["image_id"])} if keyed else {}
     return {
         name: torch.from_numpy(np.ascontiguousarray(column[order])) for name, column in kept.items()
     }
+
+
+def keys_of(image_ids: Iterable[Any]) -> np.ndarray:
+    """Return the first 64 bits of each id's BLAKE2b as int64 [B]: of a million rows two have the
+    same with a chance of 3e-8."""
+    made = [hashlib.blake2b(str(name).encode(), digest_size=8).digest() for name in image_ids]
+    return np.frombuffer(b"".join(made), "<i8").astype(np.int64)
+
+
+def with_keys(rows: Mapping[str, Any], source: Source) -> dict[str, Any]:
+    """Return columns for a stream, whose rows have no order to keep: without image_id, with keys
+    where the source has them."""
+    kept = {name: column for name, column in rows.items() if name != "image_id"}
+    return kept | ({KEY: keys_of(rows["image_id"])} if source.keyed else {})
