@@ -1,8 +1,8 @@
 """SPIN's dictionary: the best fit so far of each training row, by the row's key.
 
 Shapes: B row of a batch, N row known. It lies in the processor's memory, is written with every
-checkpoint and is the same in all workers. theta is kept as the stored picture shows the body, before
-an augmentation.
+checkpoint and is the same in all workers. theta is kept as the stored picture shows the body,
+before an augmentation; camera and error are of the view in which the fit was made.
 """
 
 from __future__ import annotations

@@ -76,9 +76,7 @@ class FitLoss(Loss):
             theta = torch.where(take[:, None, None], labels.theta, fit.theta)
             beta = torch.where(take[:, None], labels.beta, fit.beta)
             fit, new = fit._replace(theta=theta, beta=beta), new & ~take
-        judged = self.smplify.judged(
-            fit.theta, fit.beta, hypotheses.camera[:, 0], labels.keypoints
-        )
+        judged = self.smplify.judged(fit.theta, fit.beta, hypotheses.camera[:, 0], labels.keypoints)
         return judged._replace(error=judged.error.masked_fill(new, torch.inf))
 
     def fitted(self, hypotheses: Hypotheses, labels: Labels, rows: Tensor) -> Fit:

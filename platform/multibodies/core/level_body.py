@@ -8,6 +8,8 @@ K joint, J = 24 kinematic joints, P pairs; inside, the batch comes last. Metres.
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 
@@ -38,7 +40,7 @@ class LevelBody(nn.Module):
             "pose": _coordinates_first(points.pose.unflatten(0, (-1, 3))),
             "mix": points.mix[:, torch.cat([torch.arange(len(pairs)), kinematic])].contiguous(),
         }
-        for depth, (above, joints) in enumerate(zip(levels, levels[1:], strict=False), 1):
+        for depth, (above, joints) in enumerate(pairwise(levels), 1):
             tables[f"above_{depth}"] = torch.tensor(
                 [above.index(points.parents[j]) for j in joints]
             )

@@ -27,7 +27,7 @@ from multibodies.core.level_body import LevelBody
 from multibodies.core.pose_prior import PosePrior
 from multibodies.core.rotations import axis_angle_to_matrix, matrix_to_axis_angle
 
-HIPS: Final = (2, 3)  # of j24; not fitted in phase 2: people mark hips elsewhere than bodies have them
+HIPS: Final = (2, 3)  # of j24; used in phase 1 alone: people mark them elsewhere than bodies do
 TORSO: Final = (2, 3, 8, 9)  # hips and shoulders: phase 1
 
 
