@@ -61,7 +61,9 @@ class FitLoss(Loss):
         theta = change_pose(kept.theta, view_of(labels))
         old = self.known(Fit(theta, *kept[1:]), labels, hypotheses)
         due = (visits % self.rules.every == 0).nonzero()[:, 0]
-        best, better = replaced(old, due, self.fitted(hypotheses, labels, due))
+        best, better = old, torch.zeros_like(old.error, dtype=torch.bool)
+        if len(due):
+            best, better = replaced(old, due, self.fitted(hypotheses, labels, due))
         upright = unchanged_pose(best.theta, view_of(labels))
         better = better | (kept.error.isinf() & old.error.isfinite())  # its labels were its first
         self.fits.update(labels.key, best._replace(theta=upright), better)
