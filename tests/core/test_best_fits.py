@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor, distributed, multiprocessing
+from torch import Tensor, distributed
+from torch.multiprocessing.spawn import spawn
 
 from multibodies.checkpoints import load_module, save_module
 from multibodies.core import best_fits
@@ -19,8 +20,8 @@ def fit_of(errors: list[float], seed: int = 0) -> Fit:
     """Return random fits of the given errors."""
     generator = torch.Generator().manual_seed(seed)
     shapes = ((24, 3), (10,), (3,))
-    parts = [torch.randn(len(errors), *shape, generator=generator) for shape in shapes]
-    return Fit(*parts, torch.tensor(errors))
+    theta, beta, camera = (torch.randn(len(errors), *s, generator=generator) for s in shapes)
+    return Fit(theta, beta, camera, torch.tensor(errors))
 
 
 def _keys(*keys: int) -> Tensor:
@@ -95,7 +96,7 @@ def test_all_workers_hold_the_fits_of_all(tmp_path: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    multiprocessing.spawn(_worker, (port, str(tmp_path)), nprocs=2)
+    spawn(_worker, (port, str(tmp_path)), nprocs=2)
     first, second = (load_module(tmp_path / str(rank))[0] for rank in range(2))
     assert first["key"].tolist() == [1, 2, 3]
     assert first["error"].tolist() == [5.0, 3.0, 6.0]

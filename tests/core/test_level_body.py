@@ -16,9 +16,10 @@ def test_it_equals_the_joints_only_body_and_so_do_its_gradients() -> None:
     theta = torch.randn(5, 24, 3, dtype=torch.float64)
     beta = torch.randn(5, 10, dtype=torch.float64)
     made = []
-    for pose in (lambda r, b: body(r, b)["j24"], levels):
+    for whole in (True, False):
         a, b = theta.clone().requires_grad_(), beta.clone().requires_grad_()
-        joints = pose(axis_angle_to_matrix(a), b)
+        rotations = axis_angle_to_matrix(a)
+        joints = body(rotations, b)["j24"] if whole else levels(rotations, b)
         made.append((joints, *torch.autograd.grad(joints.square().sum(), (a, b))))
     for one, other in zip(*made, strict=True):
         torch.testing.assert_close(one, other, atol=1e-10, rtol=1e-10)

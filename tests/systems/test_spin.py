@@ -1,4 +1,4 @@
-"""SPIN behind the interface of systems: its training, its dictionary's checkpoints, eight images."""
+"""SPIN behind the interface of systems: its training, its fits in checkpoints, eight images."""
 
 from __future__ import annotations
 
@@ -14,16 +14,21 @@ from torch import Tensor
 
 from model_samples import SIZE, save_prior
 from multibodies import fitting, local, states
+from multibodies.augmenting import augmented
 from multibodies.caching import features_of
 from multibodies.checkpoints import load_module, load_prior, load_regressor
 from multibodies.config import Config, load_config
+from multibodies.core.augment import Draws, Ranges
 from multibodies.core.best_fits import BestFits
 from multibodies.core.body import JointBody, load_body
+from multibodies.core.fit_loss import unchanged_pose
 from multibodies.core.joints import H36M_TO_J14
 from multibodies.core.metrics import mpjpe
 from multibodies.core.regressor import Regressor
+from multibodies.core.rotations import axis_angle_to_matrix
 from multibodies.data.embedded import embedded_rows
-from multibodies.data.training_rows import LABELS, batch_of, keys_of, open_source
+from multibodies.data.row_keys import keys_of, with_keys
+from multibodies.data.training_rows import LABELS, batch_of, open_source
 from multibodies.errors import UserError
 from multibodies.inference import Inference
 from multibodies.local import fit_local
@@ -124,11 +129,11 @@ def _eight() -> tuple[Config, Regressor, dict[str, Tensor], Tensor]:
         "embedded",
         {
             **ONE,
-            "spin.camera_iterations": 3,
-            "spin.body_iterations": 5,
+            "spin.camera_iterations": 2,
+            "spin.body_iterations": 3,
             "spin.threshold": 100.0,
             "loss.vertices_sampled": 32,
-            "stage2.steps": 150,
+            "stage2.steps": 80,
             "stage2.batch_size": 8,
             "stage2.warmup_steps": 10,
             "stage2.learning_rate": 1e-3,
@@ -166,7 +171,7 @@ def test_it_overfits_eight_images() -> None:
     kept, visits = memory.recall(rows["key"])
     assert before > 40
     assert error() < 20, error()
-    assert visits.tolist() == [150] * 8
+    assert visits.tolist() == [80] * 8
     assert float(kept.error.median()) < 25  # 5 pixels
 
 
@@ -180,7 +185,26 @@ def test_keys_depend_on_the_names_alone() -> None:
     batch = batch_of({"image_id": np.array(names), "x": np.array([1.0, 0.0])}, keyed=True)
     assert batch["key"].tolist() == keys.tolist()[::-1]
     assert batch["x"].tolist() == [0.0, 1.0]
-    assert "key" not in batch_of({"image_id": np.array(names), "x": np.array([1.0, 0.0])})
+    rows = {"image_id": np.array(names), "x": np.array([1.0, 0.0])}
+    assert "key" not in batch_of(rows)
+    streamed = with_keys(rows, keyed=True)  # in no order
+    assert (streamed["key"].tolist(), list(streamed)) == (keys.tolist(), ["x", "key"])
+    assert list(with_keys(rows, keyed=False)) == ["x"]
+
+
+def test_rows_with_keys_tell_how_they_were_augmented() -> None:
+    batch = {"key": torch.arange(6), "theta": torch.randn(6, 24, 3, dtype=torch.float64)}
+    batch["image"] = torch.zeros(6, 8, 8, 3, dtype=torch.uint8)
+    ranges = Ranges(flip=0.5, rotation=0.5)
+    made = next(augmented(lambda _: iter([batch]), ranges, 8, seed=0)(0))
+    assert {"flip", "angle"} <= set(made)
+    assert 0 < int(made["flip"].sum()) < 6
+    one = torch.ones(6)
+    view = Draws(made["flip"], made["angle"], one, one[:, None].expand(6, 3))
+    back = axis_angle_to_matrix(unchanged_pose(made["theta"], view))
+    torch.testing.assert_close(back, axis_angle_to_matrix(batch["theta"]))
+    unkeyed = {name: batch[name] for name in ("theta", "image")}
+    assert set(next(augmented(lambda _: iter([unkeyed]), ranges, 8, seed=0)(0))) == set(unkeyed)
 
 
 def test_only_a_system_that_asks_reads_keys(tmp_path: Path) -> None:

@@ -22,7 +22,8 @@ from ray.data import FileShuffleConfig
 
 from multibodies.cluster import prepare_data
 from multibodies.config import StageConfig
-from multibodies.data.training_rows import Part, Source, batch_of, decoded, with_keys
+from multibodies.data.row_keys import with_keys
+from multibodies.data.training_rows import Part, Source, batch_of, decoded
 from multibodies.errors import UserError
 from multibodies.mixing import held_batches, streamed_batches
 from multibodies.training import Batch, Batches, seed_of
@@ -79,7 +80,7 @@ def stream_parts(source: Source, seed: int, held: float) -> dict[str, ray.data.D
 
 def streamable(rows: Mapping[str, Any], source: Source) -> dict[str, Any]:
     """Return a block of a stream as tensors can hold it: JPEGs decoded, names as keys."""
-    return with_keys(decoded(rows, source), source)
+    return with_keys(decoded(rows, source), keyed=source.keyed)
 
 
 def collect(shard: ray.data.DataIterator, source: Source) -> Batch:

@@ -8,7 +8,6 @@ images has `image` uint8 [B, S, S, 3], or [B, L, L, 3] for a training that augme
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,11 +23,12 @@ from multibodies.config import MixConfig, fingerprint
 from multibodies.data.manifest import Manifest, read_manifest, verify
 from multibodies.data.mix import MIX_TRAIN, TRAIN, shares_of
 from multibodies.data.pixels import central, decode_jpeg, decode_jpegs
+from multibodies.data.row_keys import KEY, keys_of
 from multibodies.data.schema import rows_from_table
 from multibodies.errors import UserError
 
 LABELS = ("keypoints_2d", "joints_3d", "theta", "beta", "has_3d", "has_smpl")
-FEATURES, KEY = "features", "key"
+FEATURES = "features"
 
 
 @dataclass(frozen=True)
@@ -186,17 +186,3 @@ def batch_of(rows: Mapping[str, Any], *, keyed: bool = False) -> dict[str, Tenso
     return {
         name: torch.from_numpy(np.ascontiguousarray(column[order])) for name, column in kept.items()
     }
-
-
-def keys_of(image_ids: Iterable[Any]) -> np.ndarray:
-    """Return the first 64 bits of each id's BLAKE2b as int64 [B]: of a million rows two have the
-    same with a chance of 3e-8."""
-    made = [hashlib.blake2b(str(name).encode(), digest_size=8).digest() for name in image_ids]
-    return np.frombuffer(b"".join(made), "<i8").astype(np.int64)
-
-
-def with_keys(rows: Mapping[str, Any], source: Source) -> dict[str, Any]:
-    """Return columns for a stream, whose rows have no order to keep: without image_id, with keys
-    where the source has them."""
-    kept = {name: column for name, column in rows.items() if name != "image_id"}
-    return kept | ({KEY: keys_of(rows["image_id"])} if source.keyed else {})
