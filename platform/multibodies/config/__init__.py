@@ -34,6 +34,7 @@ from multibodies.config.systems import (
     GraphCMRConfig,
     HMRConfig,
     MdnConfig,
+    SpinConfig,
     SystemConfig,
 )
 from multibodies.errors import UserError, nearest
@@ -63,6 +64,7 @@ __all__ = [
     "ModelConfig",
     "PriorConfig",
     "Section",
+    "SpinConfig",
     "SplitsConfig",
     "StageConfig",
     "SystemConfig",
@@ -94,6 +96,7 @@ class Config(Section):
     cvae: CvaeConfig = CvaeConfig()
     hmr: HMRConfig = HMRConfig()
     graphcmr: GraphCMRConfig = GraphCMRConfig()
+    spin: SpinConfig = SpinConfig()
     loss: LossConfig = LossConfig()
     augment: AugmentConfig = AugmentConfig()
     mix: MixConfig = MixConfig()

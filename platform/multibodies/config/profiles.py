@@ -36,6 +36,7 @@ EMBEDDED: dict[str, Any] = {
         "warmup_steps": 100,
         "cosine": True,
     },
+    "spin": {"labels": "fits", "camera_iterations": 10, "body_iterations": 20},
     "prior": {"couplings": 8, "hidden": 128, "steps": 1500},
 }
 SMOKE: dict[str, Any] = {

@@ -26,6 +26,7 @@ SYSTEMS = {
     "cvae": About("SMPL-CVAE"),
     "hmr": About("HMR", single=True),
     "graphcmr": About("GraphCMR", single=True),
+    "spin": About("SPIN", single=True),
 }
 
 
@@ -92,3 +93,23 @@ class GraphCMRConfig(Section):
     mesh: float = Field(100.0, ge=0)  # weight of the mean |x - x^| of the coarse mesh's vertices
     joints: float = Field(100.0, ge=0)  # weight of the mean squared error of its joints
     keypoints: float = Field(10.0, ge=0)  # weight of the same of their projections
+
+
+class SpinConfig(Section):
+    """SPIN: SMPLify in the loop, as nkolot/SPIN runs it; pixels are those of a crop of 224."""
+
+    labels: Literal["fits", "static_fits", "truth_where_known"] = (
+        "truth_where_known"  # a row's theta and beta: never used, its first fit, or its teacher
+    )
+    every: int = Field(1, ge=1)  # a row is fitted each so many times that it is seen
+    camera_iterations: int = Field(100, ge=0)  # phase 1: root and camera
+    body_iterations: int = Field(100, ge=0)  # phase 2: theta and beta
+    rate: float = Field(1e-2, gt=0)  # Adam's
+    sigma: float = Field(100.0, gt=0)  # pixels; Geman-McClure
+    pose: float = Field(4.78, ge=0)  # weights, squared: the Gaussian on theta, which has ...
+    shape: float = Field(5.0, ge=0)  # ... replaced a mixture, ||beta||^2,
+    angle: float = Field(15.2, ge=0)  # elbows and knees that bend the wrong way,
+    depth: float = Field(100.0, ge=0)  # metres that phase 1 moves the camera along its axis
+    threshold: float = Field(100.0, gt=0)  # square pixels per keypoint; a worse fit teaches nothing
+    largest_beta: float = Field(3.0, gt=0)  # a fit with a larger one teaches no shape
+    poses: str | None = None  # .npz with `poses`, as AMASS; None: the embedded training poses
