@@ -103,7 +103,8 @@ def _draw_line(axes: Axes, line: Sequence[Record], ns: list[int], coloured: Sequ
     place = coloured.index(label)
     x += 0.05 * (place - (len(coloured) - 1) / 2)
     ends = [[row["mean_mm"] - row["low"] for row in line], [r["high"] - r["mean_mm"] for r in line]]
-    axes.errorbar(x, mean, ends, color=COLOURS[place], label=label, marker="o", ms=3, lw=1.2)
+    marker = "o" if len(line) > 1 else "D"
+    axes.errorbar(x, mean, ends, color=COLOURS[place], label=label, marker=marker, ms=4, lw=1.2)
     for at, row in zip(x, line, strict=True):
         if len(row["by_seed"]) > 1:
             seeds = row["by_seed"]
