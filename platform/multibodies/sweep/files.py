@@ -28,18 +28,8 @@ from multibodies.sweep.stopping import read_stopping
 
 TOP_KEYS = (
     *("name", "profile", "seeds", "stage1", "vary"),
-    *(
-        "set",
-        "train",
-        "prior",
-        "score",
-        "rows",
-        "evaluation",
-        "search",
-        "stopping",
-        "ours",
-        "notes",
-    ),
+    *("set", "train", "prior", "score", "rows", "evaluation", "search", "stopping"),
+    *("ours", "notes"),
 )
 NOTES = ("tuning",)
 OUR_KEYS = ("flow_weight_candidates", "choose_on")

@@ -16,7 +16,6 @@ from multibodies.report.cells.facts import Facts, Point
 from multibodies.report.cells.tables import by_n
 from multibodies.report.cells.titles import ROW
 from multibodies.report.page import Figure, Section
-from multibodies.report.records import METRICS
 
 Record = dict[str, Any]
 SEVERAL = 5  # the n from which the paper's claim is about sets of hypotheses
@@ -50,7 +49,7 @@ def sentences(rows: Sequence[Record]) -> list[str]:
     """Say for each metric and other line on which datasets ours is better, at the n >= 5 that both
     have, else at the n that they have."""
     found = []
-    for metric in METRICS:
+    for metric in dict.fromkeys(row["metric"] for row in rows):
         for of, against in dict.fromkeys((row["of"], row["against"]) for row in rows):
             names = (metric, of, against)
             mine = [r for r in rows if (r["metric"], r["of"], r["against"]) == names]
