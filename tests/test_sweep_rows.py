@@ -9,6 +9,7 @@ import pytest
 from multibodies.config import load_config
 from multibodies.errors import UserError
 from multibodies.report.cells.planned import axes_of_plan, cell_facts
+from multibodies.report.results import drawn_training
 from multibodies.sweep import Plan, describe_plan, expand, load_sweep, smoke_variant
 
 TWO = """
@@ -62,6 +63,12 @@ def test_a_row_of_its_systems_name_has_its_title_and_is_what_others_are_compared
     row, flow = axes_of_plan(planned(tmp_path, f"{two}\n{weights}\n"))
     assert (row.values, row.base) == (("Ours (plain)", "Ours"), "Ours")
     assert (flow.label, flow.values) == ("flow_weight", (0.0, 1.0))
+
+
+def test_a_gallery_shows_ours(tmp_path: Path) -> None:
+    assert drawn_training(planned(tmp_path, TWO)).id == "seed1-one", "the last, of rows without"
+    ours = TWO.replace("rows.plain", "rows.ours")
+    assert drawn_training(planned(tmp_path, ours)).id == "seed1-ours"
 
 
 def test_notes_are_for_the_report_and_bear_no_identity(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from multibodies.report import paper
+from multibodies.report import figures, paper
 from multibodies.report.bootstrap import paired_bootstrap
 from multibodies.report.cells.curves import curve_rows
 from multibodies.report.cells.errors import Errors, read_errors
@@ -77,14 +77,14 @@ def test_a_block_has_dashes_and_marks_the_least_of_each_column() -> None:
         {"dataset": "lab", "system": s, "n": n, "mpjpe_mm": m, "re_mm": float(r), **numbers}
         for (s, n), (m, r) in errors.items()
     ]
-    (table,) = result_section(rows, "lab", "lab: 3 images", "protocol").items
-    assert isinstance(table, Table)
+    table, intervals = result_section(rows, "lab", "lab: 3 images", "protocol").items
+    assert isinstance(table, Table) and isinstance(intervals, Table)
     assert table.header == ("system", "MPJPE-1", "RE-1", "MPJPE-5", "RE-5")
-    a, b, c = ([cell.partition(" ")[0] for cell in row] for row in table.rows)
-    assert a == ["a", "50.0*", "30.0*", "–", "–"]
-    assert b == ["b", "50.0*", "31.0", "48.0*", "28.0"], "least as shown, to a tenth"
-    assert c == ["c", "–", "–", "49.0", "27.0*"]
-    assert table.rows[0][1] == "50.0* [1.0, 2.0]"
+    a, b, c = table.rows
+    assert a == ("a", "50.0*", "30.0*", "–", "–")
+    assert b == ("b", "50.0*", "31.0", "48.0*", "28.0"), "least as shown, to a tenth"
+    assert c == ("c", "–", "–", "49.0", "27.0*")
+    assert intervals.rows[0] == ("a", "1.0–2.0", "3.0–4.0", "–", "–")
     assert table.caption.endswith("protocol")
 
 
@@ -126,7 +126,9 @@ def test_sentences_follow_the_intervals() -> None:
     assert sentences(first + mixed) == [
         "RE, A against B, n = 5, 25: lab better at n = 5, not told apart at n = 25; wild worse."
     ]
-    assert sentences(mixed[:1]) == ["RE, A against B, n = 5: better on every set."]
+    assert sentences(mixed[:1]) == ["RE, A against B, n = 5: better on every set, at every n."]
+    open_at = "RE, A against B, n = 25: not told apart on any set, at any n."
+    assert sentences(mixed[1:2]) == [open_at]
 
 
 def test_a_single_hypothesis_has_one_line_whatever_the_flow_weight(tmp_path: Path) -> None:
@@ -151,8 +153,9 @@ def test_what_is_the_same_is_told_apart_from_what_is_not(facts: Facts) -> None:
 
 @pytest.mark.slow
 def test_the_page_the_json_and_the_same_bytes_again(
-    facts: Facts, frame: pd.DataFrame, tmp_path: Path
+    facts: Facts, frame: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(figures, "DPI", 30)
     frame.to_parquet(tmp_path / "per_image.parquet")
     details_of(frame).to_parquet(tmp_path / "diagnostics.parquet")
     write_facts(tmp_path, facts)

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from multibodies.report.bootstrap import paired_bootstrap
 from multibodies.report.cells.errors import Errors
 from multibodies.report.cells.facts import Facts, Point, points_of
-from multibodies.report.figures import COLOURS
+from multibodies.report.figures import COLOURS, dataset_panels
 from multibodies.report.records import METRICS
 
 Record = dict[str, Any]
@@ -75,9 +75,7 @@ def draw_curves(rows: Sequence[Record], coloured: Sequence[str]) -> Figure:
     mine = [row for row in rows if row["metric"] == "mpjpe"]
     datasets = list(dict.fromkeys(row["dataset"] for row in mine))
     ns = sorted({row["n"] for row in mine})
-    width = 5.2 * len(datasets) + 2.4
-    figure = Figure(figsize=(width, 4.2), layout="constrained")
-    panels = figure.subplots(1, len(datasets), squeeze=False)[0]
+    figure, panels = dataset_panels(len(datasets), 5.2, 4.2)
     for axes, dataset in zip(panels, datasets, strict=True):
         lines: dict[str, list[Record]] = {}
         for row in mine:

@@ -16,6 +16,7 @@ from multibodies.sidecars import read_sidecar
 from multibodies.sweep import Training
 
 MODEL = ("trunk", "width", "pooling", "trains")
+SHORT = 16  # digits of a checksum, as many as our fingerprints have
 STAGE = ("steps", "batch_size", "learning_rate", "weight_decay", "warmup_steps", "cosine")
 
 
@@ -64,7 +65,7 @@ def settings_of(recipe: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "stage 1": recipe["start_from"],
         "data": recipe["data"],
-        "body": recipe["body"],
+        "body": recipe["body"][:SHORT],
         **{name: recipe["model"].get(name) for name in MODEL},
         **{name: recipe["stage2"].get(name) for name in STAGE},
     }

@@ -13,6 +13,7 @@ from multibodies.report.page import Section, Table
 
 Record = dict[str, Any]
 NONE = "–"
+MAIN = ("stage 1", "data", "trunk", "steps", "batch_size", "learning_rate")
 UNSTATED = "Tuning budget: the sweep file does not tell ([notes] tuning)."
 COSTS = (
     "means over seeds. parameters: all of a checkpoint's network and what it trains, parts that "
@@ -91,8 +92,12 @@ def cost_table(costs: Sequence[Record]) -> Table:
 
 
 def settings_table(costs: Sequence[Record]) -> Table:
-    """Return the settings of each system, as its own recipe has them."""
-    keys = list(dict.fromkeys(key for row in costs for key in row["settings"]))
+    """Return the main settings of each system, as its own recipe has them, and all that differ."""
+    keys = [
+        key
+        for key in dict.fromkeys(k for row in costs for k in row["settings"])
+        if key in MAIN or len({shown(row["settings"].get(key, NONE)) for row in costs}) > 1
+    ]
     body = tuple(
         (row["system"], *(shown(row["settings"].get(key, NONE)) for key in keys)) for row in costs
     )

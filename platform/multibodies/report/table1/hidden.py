@@ -11,7 +11,7 @@ from matplotlib.figure import Figure as Drawing
 
 from multibodies.report.cells.errors import with_cells
 from multibodies.report.cells.facts import Facts, Point
-from multibodies.report.figures import COLOURS
+from multibodies.report.figures import COLOURS, dataset_panels
 from multibodies.report.page import Figure, Section, Table
 
 Record = dict[str, Any]
@@ -46,8 +46,7 @@ def draw_hidden(rows: Sequence[Record]) -> Drawing:
     """Draw MPJPE by strategy, a panel per dataset, a colour per system; hollow: the smallest n."""
     datasets = list(dict.fromkeys(row["dataset"] for row in rows))
     systems = list(dict.fromkeys(row[SYSTEM] for row in rows))
-    figure = Drawing(figsize=(4.4 * len(datasets) + 2.0, 3.8), layout="constrained")
-    panels = figure.subplots(1, len(datasets), squeeze=False)[0]
+    figure, panels = dataset_panels(len(datasets), 4.8, 3.8)
     for axes, dataset in zip(panels, datasets, strict=True):
         _draw(axes, [row for row in rows if row["dataset"] == dataset], systems)
         axes.set(title=dataset, ylabel="MPJPE-n (mm)")
@@ -69,6 +68,7 @@ def _draw(axes: Axes, rows: Sequence[Record], systems: Sequence[str]) -> None:
             label = f"{system}, n = {n}" if mine else None
             axes.plot(x, y, "o", color=colour, mfc=fill, ms=4, label=label)
     axes.set_xticks(range(len(strategies)), strategies)
+    axes.set_xlim(-0.5, len(strategies) - 0.5)
     axes.grid(axis="y", alpha=0.3)
 
 

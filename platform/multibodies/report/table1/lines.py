@@ -14,9 +14,10 @@ from multibodies.report.records import METRICS
 
 Record = dict[str, Any]
 NONE, BEST = "–", "*"
-CAPTION = (
-    f"mm, mean over images and seeds [95 % interval over images]; {BEST} the least of a column: "
-    "whether it is told apart from the others is the paired differences' to say"
+CAPTION = f"mm, mean over images and seeds; {BEST} the least of a column"
+INTERVALS = (
+    "95 % intervals over images of the numbers above. They overlap even where a difference is "
+    "clear, for all lines hold the same images: the paired differences tell"
 )
 
 
@@ -62,7 +63,7 @@ def table_rows(curves: Sequence[Record]) -> list[Record]:
 
 
 def result_section(rows: Sequence[Record], dataset: str, title: str, protocol: str) -> Section:
-    """Return the block of one dataset: a line per system, MPJPE and RE by n."""
+    """Return the block of one dataset: a line per system, MPJPE and RE by n, then intervals."""
     mine = [row for row in rows if row["dataset"] == dataset]
     at = {(row["system"], row["n"]): row for row in mine}
     ns = sorted({row["n"] for row in mine})
@@ -70,12 +71,16 @@ def result_section(rows: Sequence[Record], dataset: str, title: str, protocol: s
     best = {
         (n, name): min(_mean(row, name) for row in mine if row["n"] == n) for n, name in columns
     }
-    body = tuple(
-        (system, *(_cell(at.get((system, n)), name, best[n, name]) for n, name in columns))
-        for system in dict.fromkeys(row["system"] for row in mine)
-    )
+    systems = dict.fromkeys(row["system"] for row in mine)
+    body = [[_cell(at.get((s, n)), name, best[n, name]) for n, name in columns] for s in systems]
+    ends = [[_interval(at.get((s, n)), name) for n, name in columns] for s in systems]
     header = ("system", *(f"{name.upper()}-{n}" for n, name in columns))
-    return Section(title, (Table(header, body, f"{CAPTION}; {protocol}"),))
+    numbers, intervals = (
+        tuple((system, *cells) for system, cells in zip(systems, part, strict=True))
+        for part in (body, ends)
+    )
+    first = Table(header, numbers, f"{CAPTION}; {protocol}")
+    return Section(title, (first, Table(header, intervals, INTERVALS)))
 
 
 def _mean(row: Record, name: str) -> float:
@@ -86,5 +91,8 @@ def _cell(row: Record | None, name: str, best: float) -> str:
     if row is None:
         return NONE
     mark = BEST if _mean(row, name) == best else ""
-    low, high = (f"{row[f'{name}_{end}']:.1f}" for end in ("low", "high"))
-    return f"{row[f'{name}_mm']:.1f}{mark} [{low}, {high}]"
+    return f"{_mean(row, name):.1f}{mark}"
+
+
+def _interval(row: Record | None, name: str) -> str:
+    return NONE if row is None else f"{row[f'{name}_low']:.1f}–{row[f'{name}_high']:.1f}"

@@ -84,8 +84,10 @@ def difference_section(rows: Sequence[Record], forest: Figure) -> Section:
 
 def _told(rows: Sequence[Record]) -> str:
     verdicts = {verdict(row) for row in rows}
+    if verdicts == {OPEN}:
+        return f"{OPEN} on any set, at any n"
     if len(verdicts) == 1:
-        return f"{verdicts.pop()} on every set"
+        return f"{verdicts.pop()} on every set, at every n"
     datasets = dict.fromkeys(row["dataset"] for row in rows)
     return "; ".join(_of_dataset(d, [r for r in rows if r["dataset"] == d]) for d in datasets)
 

@@ -10,22 +10,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from multibodies.files import write_bytes
 from multibodies.report import figures, sections
 from multibodies.report.cells import write as cells
-from multibodies.report.cells.facts import Facts, Point
+from multibodies.report.cells.facts import Facts
 from multibodies.report.diagnostics import diagnostics_section
 from multibodies.report.early import stopped_sections
 from multibodies.report.page import Figure, Page, Section
 from multibodies.report.prior import prior_sections
-from multibodies.report.slices import slice_rows
 from multibodies.report.summary import DIAGNOSTICS, PER_IMAGE, listed, write_page
-from multibodies.report.table1.fairness import cost_rows, fairness_section
-from multibodies.report.table1.hidden import SYSTEM, draw_hidden, ends, hidden_section, with_lines
-from multibodies.report.table1.lines import lines_of, of_lines, result_section, table_rows
-from multibodies.report.table1.pairs import difference_rows, difference_section, sentences
+from multibodies.report.table1.content import content, details_of
+from multibodies.report.table1.fairness import fairness_section
+from multibodies.report.table1.hidden import SYSTEM, draw_hidden, ends, hidden_section
+from multibodies.report.table1.lines import lines_of, of_lines, result_section
+from multibodies.report.table1.pairs import difference_section
 from multibodies.report.table1.published import published_section
 
 STEM = "table1"
@@ -42,35 +40,28 @@ def write_table1(
 ) -> Page:
     """Write the report; `extra` figures go on the page, `stopped` are the rows of trainings that
     were stopped early. Raises UserError on missing or incomplete records."""
+    folder = run_dir / figures.FOLDER
     compared = cells.measure(run_dir, facts, run_dir / PER_IMAGE, run_dir / DIAGNOSTICS, samples)
     lines = lines_of(facts)
-    curves = of_lines(facts, lines, compared.content["curves"])
-    details = _details(run_dir, facts, lines)
+    details = details_of(run_dir, facts, lines)
     summary = {
-        "profile": provenance["profile"],
-        "seeds": list(facts.seeds),
-        "images": {errors.dataset: len(errors.values) for errors in compared.found},
-        "protocols": {errors.dataset: errors.protocol for errors in compared.found},
-        "rows": table_rows(curves),
-        "differences": difference_rows(compared.found, facts, lines, samples),
-        "slices": _slices(run_dir, facts, lines, details),
+        **content(run_dir, compared, lines, details, samples),
         **({"stopped_early": list(stopped)} if stopped else {}),
-        "bootstrap_samples": samples,
+        "profile": provenance["profile"],
         "provenance": dict(provenance),
         "figures": listed(extra, run_dir),
     }
-    summary["costs"] = cost_rows(facts, lines, summary["rows"])
-    summary["sentences"] = sentences(summary["differences"])
-    drawn = cells.curve_figure(run_dir / figures.FOLDER, facts, lines, curves, compared.found)
+    curves = of_lines(facts, lines, compared.content["curves"])
+    drawn = cells.curve_figure(folder, facts, lines, curves, compared.found)
     found = (
         sections.data_section(summary),
         *(_block(summary, name) for name in summary["images"]),
         Section("MPJPE over n", (drawn,)),
-        *_compared(run_dir, summary["differences"]),
+        *_compared(folder, summary["differences"]),
         fairness_section(facts, summary["costs"], provenance.get("notes", {})),
-        *_hidden(run_dir, summary["slices"]),
+        *_hidden(folder, summary["slices"]),
         *stopped_sections(stopped),
-        *cells.others(run_dir / figures.FOLDER, compared),
+        *cells.others(folder, compared),
         *([] if details is None else [diagnostics_section(details, (SYSTEM,))]),
         *([Section("Figures", tuple(extra))] if extra else []),
         *prior_sections(provenance),
@@ -89,39 +80,25 @@ def _block(summary: Mapping[str, Any], name: str) -> Section:
     return result_section(summary["rows"], name, counts, summary["protocols"][name])
 
 
-def _compared(run_dir: Path, rows: Sequence[Record]) -> list[Section]:
+def _compared(folder: Path, rows: Sequence[Record]) -> list[Section]:
     """Return the base against the other lines, if there are any."""
     if not rows:
         return []
     mine = [{**row, "effect": row["against"]} for row in rows if row["metric"] == "mpjpe"]
     caption = (
         "Paired differences in MPJPE-n with 95 % intervals over images; left of 0 "
-        f"{rows[0]['of']} is better; grey: the interval holds 0"
+        f"{rows[0]['of'].partition(',')[0]} is better; grey: the interval holds 0"
     )
-    path = run_dir / figures.FOLDER / "differences.png"
+    path = folder / "differences.png"
     forest = cells.saved(figures.effects_forest(mine), path, caption)
     return [difference_section(rows, forest)]
 
 
-def _hidden(run_dir: Path, rows: Sequence[Record]) -> list[Section]:
+def _hidden(folder: Path, rows: Sequence[Record]) -> list[Section]:
     """Return the slices, if the diagnostics say what is hidden."""
     if not rows:
         return []
     ns = " and ".join(str(n) for n in ends([row["n"] for row in rows]))
     caption = f"MPJPE-n by what is hidden, n = {ns}; hollow: the smaller n"
-    path = run_dir / figures.FOLDER / "hidden.png"
+    path = folder / "hidden.png"
     return [hidden_section(rows, cells.saved(draw_hidden(rows), path, caption))]
-
-
-def _details(run_dir: Path, facts: Facts, lines: Sequence[Point]) -> pd.DataFrame | None:
-    path = run_dir / DIAGNOSTICS
-    return with_lines(pd.read_parquet(path), facts, lines) if path.exists() else None
-
-
-def _slices(
-    run_dir: Path, facts: Facts, lines: Sequence[Point], details: pd.DataFrame | None
-) -> list[Record]:
-    if details is None or "occlusion" not in details.columns:
-        return []
-    records = with_lines(pd.read_parquet(run_dir / PER_IMAGE), facts, lines)
-    return slice_rows(records, details, (SYSTEM,))
