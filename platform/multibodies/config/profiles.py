@@ -19,7 +19,7 @@ EMBEDDED: dict[str, Any] = {
     "graphcmr": {"vertices": 216, "channels": 32},
     "data": {"clutter": 0.35},
     "loss": {"heatmap": 8.0, "vertices_sampled": 256},
-    "hmr": {"critic_hidden": 256},
+    "hmr": {"critic_hidden": 256, "critic_rate": 1.0},
     "stage1": {
         "steps": 10000,
         "batch_size": 32,
