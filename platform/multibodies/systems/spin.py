@@ -69,8 +69,8 @@ def training_poses(config: Config) -> Tensor:
 
 
 def poses_of_file(path: str) -> Tensor:
-    """Read `poses` [N, 66, 72 or 156] of an .npz, axis-angle in radians, every so manieth of them,
-    -> theta [N, 24, 3]. The hands of SMPL are straight: AMASS has fingers instead."""
+    """Read `poses` [N, 66, 72 or 156] of an .npz, axis-angle in radians, thinned evenly where there
+    are many -> theta [N, 24, 3]. The hands of SMPL are straight: AMASS has fingers instead."""
     array = open_npz(path).array("poses").expect(WIDTHS, NUMBERS)
     rows = array.rows(0, array.shape[0]).astype(np.float64)
     chosen = rows[:: max(1, len(rows) // (8 * POSES)), :BODY]
