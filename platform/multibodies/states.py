@@ -30,7 +30,7 @@ def save_state(
     Raises UserError when the disk refuses.
     """
     save_module(folder / MODEL, model.state_dict(), meta)
-    told = {"step": meta["step"], **({MEMORY: True} if memory else {})}
+    told = {"step": meta["step"], **({MEMORY: True} if memory is not None else {})}
     if memory is not None:
         save_module(folder / MEMORY, memory.tensors(), {"step": meta["step"]})
     save_module(folder / OPTIMIZER, optimizer_tensors(optimizer), told)
