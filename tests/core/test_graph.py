@@ -1,4 +1,4 @@
-"""Graph convolutions against SciPy's Laplacian and naive loops; the networks' gradients and shapes."""
+"""Graph convolutions against SciPy's Laplacian and naive loops; the networks' gradients."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""GraphCMR behind the interface of systems: its start, its losses, its checkpoints, eight images."""
+"""GraphCMR behind the interface of systems: start, losses, checkpoints, eight images."""
 
 from __future__ import annotations
 
@@ -114,12 +114,12 @@ def test_the_meshs_losses_equal_naive_ones_on_the_upsampled_mesh() -> None:
 
 
 def test_joints_read_off_a_posed_mesh_are_near_the_bodys() -> None:
-    """Through the coarse mesh: J_regressor on a posed mesh, and the upsampling, cost millimetres."""
-    arrays, config = load_body(), load_config("embedded", {**ONE, "graphcmr.vertices": 216})
+    """J_regressor on a posed mesh and the upsampling cost millimetres."""
+    arrays, config = load_body(), load_config("embedded", {**ONE, "graphcmr.vertices": 108})
     objective = SYSTEM.objective(config, arrays, None)
     assert isinstance(objective, GraphObjective)
     rotations, beta = axis_angle_to_matrix(0.2 * torch.randn(8, 24, 3)), torch.randn(8, 10)
-    mesh = MeshBody(arrays)(rotations, beta)[:, coarsen(arrays, 216).kept]
+    mesh = MeshBody(arrays)(rotations, beta)[:, coarsen(arrays, 108).kept]
     truth = JointBody(arrays, ("j24",))(rotations, beta)["j24"]
     assert float((objective.rows @ mesh - truth).norm(dim=-1).mean()) < 0.01
 
@@ -180,8 +180,8 @@ def test_a_training_killed_goes_on_and_its_checkpoint_infers_without_a_body(
 @pytest.mark.slow
 def test_it_learns_eight_images_by_heart() -> None:
     """From the shipped stage 1's features to under 20 mm MPJPE."""
-    steps = {"stage2.steps": 400, "stage2.learning_rate": 2e-3, "stage2.warmup_steps": 20}
-    small = {"graphcmr.vertices": 108, "model.dropout": 0.0}
+    steps = {"stage2.steps": 200, "stage2.learning_rate": 1e-3, "stage2.warmup_steps": 20}
+    small = {"graphcmr.vertices": 108, "graphcmr.channels": 32, "graphcmr.blocks": 2}
     config = load_config("embedded", {**ONE, **small, **steps})
     stage1, arrays = load_regressor(SHIPPED), load_body()
     made = embedded_rows("lab-train", 0, 8, config.data, arrays)
@@ -198,5 +198,4 @@ def test_it_learns_eight_images_by_heart() -> None:
         found = forward(rows)
         ours = j14(body(found.rotations[:, 0], found.beta[:, 0])["h36m17"])
         truth = j14(body(axis_angle_to_matrix(labels.theta), labels.beta)["h36m17"])
-    print("OVERFIT", 1e3 * float((ours - truth).norm(dim=-1).mean()))
     assert 1e3 * float((ours - truth).norm(dim=-1).mean()) < 20

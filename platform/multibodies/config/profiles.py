@@ -16,7 +16,7 @@ EMBEDDED: dict[str, Any] = {
         "activation": "relu",
         "trains": "head",
     },
-    "graphcmr": {"vertices": 216, "channels": 32},
+    "graphcmr": {"vertices": 108, "channels": 64},
     "data": {"clutter": 0.35},
     "loss": {"heatmap": 8.0, "vertices_sampled": 256},
     "hmr": {"critic_hidden": 256, "critic_rate": 1.0},

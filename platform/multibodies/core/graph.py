@@ -1,4 +1,4 @@
-"""GraphCMR's networks: graph convolutions on a coarse mesh, and SMPL's parameters from its vertices.
+"""Graph convolutions on a coarse mesh, as GraphCMR has them.
 
 After Kolotouros, Pavlakos, Daniilidis, "Convolutional Mesh Regression for Single-Image Human Shape
 Reconstruction", CVPR 2019, and its code (nkolot/GraphCMR, models/). Shapes: B image, V vertex of
@@ -48,7 +48,7 @@ class GraphConvolution(nn.Module):
 
 
 class GraphBlock(nn.Module):
-    """GraphCMR's residual block: norm, ReLU, linear, norm, ReLU, convolution, norm, ReLU, linear."""
+    """GraphCMR's residual block: linear, convolution, linear, each after norm and ReLU."""
 
     def __init__(self, channels: int, out: int) -> None:
         super().__init__()

@@ -9,6 +9,7 @@ B image, V vertex of the coarse mesh, C channel, F feature. Metres.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -19,6 +20,9 @@ from multibodies.core.graph import GraphBlock, GraphLinear, group_norm
 from multibodies.core.heads import mean_state
 from multibodies.core.rotations import rotation_6d_to_matrix
 from multibodies.core.spec import CAMERA, POSE, SHAPE, RegressorSpec
+
+
+MESH_CHANNELS = (64, 32)  # fewer, and norms over them leave too little of the image
 
 
 class Regressed(NamedTuple):
@@ -32,7 +36,7 @@ class Regressed(NamedTuple):
 class GraphNetwork(nn.Module):
     """GraphCMR's Graph CNN: every vertex has its place on the template and the image's feature.
 
-    Blocks 2C -> C and C -> C, then C -> C/4 -> C/8 -> 3 for the mesh; the camera from one channel
+    Blocks 2C -> C and C -> C, then C -> 64 -> 32 -> 3 for the mesh; the camera from one channel
     at all vertices.
     """
 
@@ -42,9 +46,9 @@ class GraphNetwork(nn.Module):
         self.image = nn.Linear(features, 2 * channels, bias=False)
         widths = [2 * channels] + [channels] * (blocks + 1)
         self.trunk = _chain(widths)
-        self.mesh = _chain([channels, channels // 4, channels // 8])
+        self.mesh = _chain([channels, *MESH_CHANNELS])
         self.mesh_out = nn.Sequential(
-            group_norm(channels // 8), nn.ReLU(), GraphLinear(channels // 8, 3)
+            group_norm(MESH_CHANNELS[-1]), nn.ReLU(), GraphLinear(MESH_CHANNELS[-1], 3)
         )
         self.camera = nn.Sequential(
             group_norm(channels), nn.ReLU(), GraphLinear(channels, 1), nn.ReLU(), nn.Flatten()
@@ -116,8 +120,7 @@ class GraphHead(nn.Module):
 
 
 def _chain(widths: list[int]) -> nn.ModuleList:
-    pairs = zip(widths, widths[1:], strict=False)
-    return nn.ModuleList(GraphBlock(before, after) for before, after in pairs)
+    return nn.ModuleList(GraphBlock(before, after) for before, after in pairwise(widths))
 
 
 def _residual(hidden: int) -> nn.Sequential:
