@@ -28,6 +28,7 @@ from multibodies.evaluation import (
 from multibodies.hypotheses import read_hypotheses
 from multibodies.inference import Inference, infer_images
 from multibodies.scoring import Cell, score_hypotheses
+from multibodies.sidecars import read_sidecar
 from multibodies.truth import truth_from_rows
 
 SPLIT, M = "wild-test", 4
@@ -91,6 +92,7 @@ def flip(path: Path) -> None:
 def test_hypotheses_of_every_shard_are_those_of_the_whole_split(world: World) -> None:
     parts = [read_hypotheses(task.out) for task in world.infers()]
     assert [len(part) for part in parts] == [3, 2, 1]
+    assert all(read_sidecar(task.out)["seconds"] > 0 for task in world.infers())
     rows = world.rows[SPLIT]
     model = Inference(
         load_regressor(world.root / "model"), load_prior(world.root / "prior"), load_body()

@@ -8,7 +8,8 @@ import pytest
 
 from multibodies.config import load_config
 from multibodies.errors import UserError
-from multibodies.report.comparison import axes_of
+from multibodies.report.cells.planned import axes_of_plan, cell_facts
+from multibodies.report.results import drawn_training
 from multibodies.sweep import Plan, describe_plan, expand, load_sweep, smoke_variant
 
 TWO = """
@@ -40,9 +41,44 @@ def test_each_row_is_a_training_per_seed_under_its_name(tmp_path: Path) -> None:
     assert found == [(0.1, 50), (1.0, 1)]
     assert [c.config.evaluation.n for c in plan.cells[:2]] == [(1, 5, 10, 25), (1,)]
     assert not plan.is_table2
-    assert axes_of(plan) == dict(zip(names, ["plain", "one"] * 2, strict=True))
     assert plan.recipe()["rows"]["plain"] == {"loss.ri": 0.1}
     assert "  plain: loss.ri = 0.1\n" in describe_plan(plan, tmp_path / "run")
+
+
+def test_rows_are_the_one_axis_of_their_report_under_their_titles(tmp_path: Path) -> None:
+    """Both rows are of one system, and neither has its name: each is told by its own besides."""
+    plan = planned(tmp_path, f'{TWO}"evaluation.flow_weight" = 0.0\n')
+    (axis,) = axes_of_plan(plan)
+    assert (axis.values, axis.base) == (("Ours (plain)", "Ours (one)"), "Ours (plain)")
+    told = [cell_facts(plan, cell, [axis.key]) for cell in plan.cells]
+    assert [cell.settings[axis.key] for cell in told] == ["Ours (plain)", "Ours (one)"] * 2
+    assert [cell.records["flow_weight"] for cell in told] == [1.0, 0.0] * 2
+
+
+def test_a_row_of_its_systems_name_has_its_title_and_is_what_others_are_compared_with(
+    tmp_path: Path,
+) -> None:
+    two = TWO.replace("n = [1, 5, 10, 25]", "n = [1]").replace("rows.one", "rows.ours")
+    weights = "[score]\n'evaluation.flow_weight' = [0.0, 1.0]"
+    row, flow = axes_of_plan(planned(tmp_path, f"{two}\n{weights}\n"))
+    assert (row.values, row.base) == (("Ours (plain)", "Ours"), "Ours")
+    assert (flow.label, flow.values) == ("flow_weight", (0.0, 1.0))
+
+
+def test_a_gallery_shows_ours(tmp_path: Path) -> None:
+    assert drawn_training(planned(tmp_path, TWO)).id == "seed1-one", "the last, of rows without"
+    ours = TWO.replace("rows.plain", "rows.ours")
+    assert drawn_training(planned(tmp_path, ours)).id == "seed1-ours"
+
+
+def test_notes_are_for_the_report_and_bear_no_identity(tmp_path: Path) -> None:
+    plan = planned(tmp_path, f'{TWO}\n[notes]\ntuning = "4 trials each"')
+    assert plan.sweep.notes == {"tuning": "4 trials each"}
+    assert plan.recipe() == planned(tmp_path, TWO).recipe()
+    with pytest.raises(UserError, match=r"unknown \[notes\] key 'tunin'.*tuning"):
+        planned(tmp_path, f'{TWO}\n[notes]\ntunin = "4"')
+    with pytest.raises(UserError, match="tuning: expected a string"):
+        planned(tmp_path, f"{TWO}\n[notes]\ntuning = 4")
 
 
 def test_at_smoke_size_all_rows_stay(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import torch
 
 from multibodies.config import AugmentConfig
 from multibodies.core.augment import Draws, Ranges, augment, draw
-from multibodies.training import Batch, Batches, seed_of
+from multibodies.training import TURNED, Batch, Batches, seed_of
 
 
 def ranges_of(config: AugmentConfig) -> Ranges:
@@ -35,6 +35,8 @@ def augmented(
             generator = torch.Generator().manual_seed(seed_of("augment", seed, at))
             own = (field[rank::world] for field in draw(ranges, count, generator))
             device = batch["image"].device
-            yield augment(batch, Draws(*(field.to(device) for field in own)), size)
+            draws = Draws(*(field.to(device) for field in own))
+            told = dict(zip(TURNED, draws, strict=False)) if "key" in batch else {}
+            yield augment(batch, draws, size) | told
 
     return batches

@@ -7,6 +7,7 @@ file; folders, devices and workers do not.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
@@ -80,10 +81,13 @@ class InferTask(ShardPart):
         device = "cuda" if self.gpu else "cpu"
         key = checkpoints.identity(self.checkpoint), checkpoints.identity(self.prior)
         model = _inference(self.checkpoint, self.prior, key, self.body, device)
+        started = time.perf_counter()
         stored = infer_images(model, [str(name) for name in rows["image_id"]], rows["image"])
+        seconds = round(time.perf_counter() - started, 4)  # without loading, reading and writing
         write_hypotheses(self.out, stored)
         m = stored.num_hypotheses
-        seal(self.out, self.recipe, rows=len(stored), hypotheses=m, prior=key[1])
+        notes = {"rows": len(stored), "hypotheses": m, "prior": key[1], "seconds": seconds}
+        seal(self.out, self.recipe, **notes)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -88,7 +88,8 @@ def open_rows(task: Task) -> Source:
     """Describe the rows that a task learns from. Raises UserError as `open_source`."""
     if task.dataset is not None:
         moves = ranges_of(task.config.augment).moves
-        return open_source(task.dataset, task.split, task.config.mix, whole=moves)
+        source = open_source(task.dataset, task.split, task.config.mix, whole=moves)
+        return replace(source, keyed=task.system.keyed)
     from multibodies.data.fresh import fresh_source  # the renderer is slow to import
 
     return fresh_source(task.config)

@@ -22,6 +22,7 @@ from multibodies.core.pooling import Pooled
 from multibodies.core.regressor import Hypotheses, Regressor, RegressorSpec
 from multibodies.core.skinning import VertexBody
 
+TURNED = ("flip", "angle")  # columns of an augmented batch with keys: how a row was changed
 Batch = dict[str, Tensor]
 Batches = Callable[[int], Iterator[Batch]]
 Report = Callable[[int, dict[str, float]], None]
@@ -109,6 +110,7 @@ def labels_of(batch: Batch) -> Labels:
         batch["beta"],
         batch["has_3d"].float(),
         batch["has_smpl"].float(),
+        *(batch.get(name) for name in ("key", *TURNED)),
     )
 
 

@@ -22,6 +22,7 @@ from ray.data import FileShuffleConfig
 
 from multibodies.cluster import prepare_data
 from multibodies.config import StageConfig
+from multibodies.data.row_keys import with_keys
 from multibodies.data.training_rows import Part, Source, batch_of, decoded
 from multibodies.errors import UserError
 from multibodies.mixing import held_batches, streamed_batches
@@ -63,18 +64,23 @@ def stream_parts(source: Source, seed: int, held: float) -> dict[str, ray.data.D
         dataset = ray.data.read_parquet(
             [str(path) for path in part.paths],
             partitioning=None,
-            columns=source.columns[1:],
+            columns=source.columns if source.keyed else source.columns[1:],
             shuffle=FileShuffleConfig(seed_of("files", seed, part.name)),
             num_cpus=cpus,
             concurrency=tasks,
         )
         datasets[part.name] = dataset.map_batches(
-            partial(decoded, source=source),
+            partial(streamable, source=source),
             batch_size=DECODED_ROWS,
             num_cpus=cpus,
             concurrency=tasks,
         )
     return datasets
+
+
+def streamable(rows: Mapping[str, Any], source: Source) -> dict[str, Any]:
+    """Return a block of a stream as tensors can hold it: JPEGs decoded, names as keys."""
+    return with_keys(decoded(rows, source), keyed=source.keyed)
 
 
 def collect(shard: ray.data.DataIterator, source: Source) -> Batch:
@@ -83,7 +89,8 @@ def collect(shard: ray.data.DataIterator, source: Source) -> Batch:
         decoded(rows, source)
         for rows in shard.iter_batches(batch_size=BLOCK_ROWS, batch_format="numpy")
     ]
-    return batch_of({name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
+    columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    return batch_of(columns, keyed=source.keyed)
 
 
 def for_worker(

@@ -125,7 +125,7 @@ def protocol_labels(plan: Plan) -> list[str]:
 def provenance_of(
     plan: Plan, run_dir: Path, chosen: dict[str, Any], tags: dict[str, str]
 ) -> dict[str, Any]:
-    """Return all that stands behind the numbers, for table2.json."""
+    """Return all that stands behind the numbers, for the report's JSON."""
     stage1 = _told(run_dir / "stage1" / "weights")
     priors = {prior.stage.name: _told(run_dir / prior.weights) for prior in plan.priors}
     return {
@@ -133,6 +133,7 @@ def provenance_of(
         "command": command_line(),
         **tags,
         "recipe": plan.recipe(),
+        **({"notes": dict(plan.sweep.notes)} if plan.sweep.notes else {}),
         "flow_weight_choice": chosen,
         "stage1_meta": {k: v for k, v in stage1.items() if k != "recipe"},
         "prior_meta": priors[plan.priors[0].stage.name],

@@ -28,7 +28,15 @@ from multibodies.config.sections import (
     SplitsConfig,
     StageConfig,
 )
-from multibodies.config.systems import SYSTEMS, CvaeConfig, MdnConfig, SystemConfig
+from multibodies.config.systems import (
+    SYSTEMS,
+    CvaeConfig,
+    GraphCMRConfig,
+    HMRConfig,
+    MdnConfig,
+    SpinConfig,
+    SystemConfig,
+)
 from multibodies.errors import UserError, nearest
 
 __all__ = [
@@ -48,12 +56,15 @@ __all__ = [
     "CvaeConfig",
     "DataConfig",
     "EvaluationConfig",
+    "GraphCMRConfig",
+    "HMRConfig",
     "LossConfig",
     "MdnConfig",
     "MixConfig",
     "ModelConfig",
     "PriorConfig",
     "Section",
+    "SpinConfig",
     "SplitsConfig",
     "StageConfig",
     "SystemConfig",
@@ -83,6 +94,9 @@ class Config(Section):
     system: SystemConfig = SystemConfig()
     mdn: MdnConfig = MdnConfig()
     cvae: CvaeConfig = CvaeConfig()
+    hmr: HMRConfig = HMRConfig()
+    graphcmr: GraphCMRConfig = GraphCMRConfig()
+    spin: SpinConfig = SpinConfig()
     loss: LossConfig = LossConfig()
     augment: AugmentConfig = AugmentConfig()
     mix: MixConfig = MixConfig()

@@ -16,8 +16,10 @@ EMBEDDED: dict[str, Any] = {
         "activation": "relu",
         "trains": "head",
     },
+    "graphcmr": {"vertices": 216, "channels": 32},
     "data": {"clutter": 0.35},
     "loss": {"heatmap": 8.0, "vertices_sampled": 256},
+    "hmr": {"critic_hidden": 256},
     "stage1": {
         "steps": 10000,
         "batch_size": 32,
@@ -34,6 +36,7 @@ EMBEDDED: dict[str, Any] = {
         "warmup_steps": 100,
         "cosine": True,
     },
+    "spin": {"labels": "fits", "camera_iterations": 10, "body_iterations": 20},
     "prior": {"couplings": 8, "hidden": 128, "steps": 1500},
 }
 SMOKE: dict[str, Any] = {

@@ -118,6 +118,16 @@ class JointBody(nn.Module):
         return dict(zip(self.sets, parts, strict=True))
 
 
+def mesh_regressor(arrays: BodyArrays, name: str) -> Tensor:
+    """Return the rows [K, V], float64, that read a set off a posed mesh.
+
+    Kinematic joints are read by J_regressor, as HMR and GraphCMR do: of a posed mesh some
+    millimetres away from where the kinematic tree has them.
+    """
+    picks, regressor = _rows(arrays, name)
+    return picks @ arrays.J_regressor.double() + regressor
+
+
 def _rows(arrays: BodyArrays, name: str) -> tuple[Tensor, Tensor]:
     """Rows of a set, float64: picks of kinematic joints [K, 24] and a vertex regressor [K, V]."""
     eye = torch.eye(NUM_JOINTS, dtype=torch.float64)

@@ -29,7 +29,8 @@ class Labels(NamedTuple):
     """What is known of each image; has_3d and has_smpl [B] in {0, 1} say which of it is.
 
     keypoints [B, K, 3] (x, y, visible), joints [B, K, 4] (x, y, z, confidence), theta [B, 24, 3],
-    beta [B, 10].
+    beta [B, 10]. key [B] int64 names the rows, flip [B] bool and angle [B] say how an augmentation
+    mirrored and turned them; None where the system does not ask, or nothing was changed.
     """
 
     keypoints: Tensor
@@ -38,6 +39,9 @@ class Labels(NamedTuple):
     beta: Tensor
     has_3d: Tensor
     has_smpl: Tensor
+    key: Tensor | None = None
+    flip: Tensor | None = None
+    angle: Tensor | None = None
 
 
 class Outcome(NamedTuple):

@@ -23,6 +23,7 @@ from multibodies.config import MixConfig, fingerprint
 from multibodies.data.manifest import Manifest, read_manifest, verify
 from multibodies.data.mix import MIX_TRAIN, TRAIN, shares_of
 from multibodies.data.pixels import central, decode_jpeg, decode_jpegs
+from multibodies.data.row_keys import KEY, keys_of
 from multibodies.data.schema import rows_from_table
 from multibodies.errors import UserError
 
@@ -46,7 +47,8 @@ class Source:
 
     pixels: "image" or "features"; size: bytes in memory; fingerprint: 16 hex digits of the shards'
     checksums; made_by: the identity of the checkpoint that made the features, None for images;
-    image_size: side of the crops; whole: whether pictures keep what is stored around the crop.
+    image_size: side of the crops; whole: whether pictures keep what is stored around the crop;
+    keyed: whether batches have a column `key`, int64, that names each row.
     """
 
     parts: tuple[Part, ...]
@@ -56,6 +58,7 @@ class Source:
     made_by: str | None = None
     image_size: int = 0
     whole: bool = False
+    keyed: bool = False
 
     @property
     def paths(self) -> tuple[Path, ...]:
@@ -155,7 +158,8 @@ def read_rows(source: Source) -> dict[str, Tensor]:
 def read_paths(source: Source, paths: Iterable[Path]) -> dict[str, Tensor]:
     """Read some of a source's shards into memory, in the order of `batch_of`, JPEGs decoded."""
     tables = [pq.ParquetFile(path).read(columns=source.columns) for path in paths]
-    return batch_of(rows_from_table(pa.concat_tables(tables), whole=source.whole))
+    rows = rows_from_table(pa.concat_tables(tables), whole=source.whole)
+    return batch_of(rows, keyed=source.keyed)
 
 
 def decoded(rows: Mapping[str, Any], source: Source) -> dict[str, Any]:
@@ -170,13 +174,15 @@ def decoded(rows: Mapping[str, Any], source: Source) -> dict[str, Any]:
     return {**rows, "image": pictures if source.whole else central(pictures, source.image_size)}
 
 
-def batch_of(rows: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Turn NumPy columns into tensors sorted by image_id, which itself is left out.
+def batch_of(rows: Mapping[str, Any], *, keyed: bool = False) -> dict[str, Tensor]:
+    """Turn NumPy columns into tensors sorted by image_id, which itself is left out, or, `keyed`,
+    becomes the column `key`.
 
     The order then depends on the rows alone, however a reader delivered them.
     """
     order = np.argsort(rows["image_id"], kind="stable")
     kept = {name: column for name, column in rows.items() if name != "image_id"}
+    kept |= {KEY: keys_of(rows["image_id"])} if keyed else {}
     return {
         name: torch.from_numpy(np.ascontiguousarray(column[order])) for name, column in kept.items()
     }

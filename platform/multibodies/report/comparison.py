@@ -31,10 +31,9 @@ NONE = "–"  # an n above a swept M
 
 
 def axes_of(plan: Plan) -> dict[str, str]:
-    """Return the label of each scoring: its row, or the settings in which it differs, in words."""
+    """Return the label of each scoring: the settings in which it differs, in words."""
     return {
-        scoring.id: plan.sweep.row_of(scoring.training.overrides)
-        or ", ".join(f"{key} = {value}" for key, value in scoring.overrides.items())
+        scoring.id: ", ".join(f"{key} = {value}" for key, value in scoring.overrides.items())
         or AS_SET * (plan.sweep.vary == "one")
         for scoring in plan.scorings
     }

@@ -7,11 +7,12 @@ From the per-image diagnostics that scoring writes; means over images and seeds.
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
+from multibodies.report.cells.facts import shown
 from multibodies.report.page import Section, Table
 from multibodies.report.records import CELL, datasets_of
 
@@ -30,9 +31,9 @@ SHOWN: Columns = {  # column -> (heading, decimals)
 }
 
 
-def summarise(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return one row per dataset, lambda_ri and flow weight: means of SHOWN and of energies."""
-    keys = ["dataset", *CELL]
+def summarise(frame: pd.DataFrame, by: Sequence[str] = CELL) -> pd.DataFrame:
+    """Return one row per dataset and what tells lines apart: means of SHOWN and of energies."""
+    keys = ["dataset", *by]
     found = [name for name in SHOWN if name in frame.columns] + energies(frame)
     means = frame.groupby(keys)[found].mean()
     if {"best_hypothesis", "num_hypotheses"} <= set(frame.columns):
@@ -44,13 +45,13 @@ def summarise(frame: pd.DataFrame) -> pd.DataFrame:
     return means.reset_index()
 
 
-def diagnostics_section(frame: pd.DataFrame) -> Section:
+def diagnostics_section(frame: pd.DataFrame, by: Sequence[str] = CELL) -> Section:
     """Return the tables of `summarise`: SHOWN, and the energies by n."""
-    means = summarise(frame)
-    shown = {name: SHOWN[name] for name in SHOWN if name in means.columns}
-    tables = [_table(means, shown)]
+    means = summarise(frame, by)
+    found = {name: SHOWN[name] for name in SHOWN if name in means.columns}
+    tables = [_table(means, by, found)]
     if by_n := {name: (f"n = {n_of(name)}", 4) for name in energies(means)}:
-        tables.append(_table(means, by_n, "quantisation energy (eq. 3), square metres"))
+        tables.append(_table(means, by, by_n, "quantisation energy (eq. 3), square metres"))
     text = (
         "Oracle: best of all M. Dead: hypotheses that are best for no image. Effective number: "
         "1 / sum of squared weights. Consistency: mean 2D error on visible joints. Diversity: "
@@ -69,15 +70,16 @@ def n_of(name: str) -> int:
     return int(name.split("_")[1][1:])
 
 
-def _table(means: pd.DataFrame, columns: Columns, caption: str = "") -> Table:
-    """Lay columns out, a line per dataset and cell."""
+def _table(means: pd.DataFrame, by: Sequence[str], columns: Columns, caption: str = "") -> Table:
+    """Lay columns out, a line per dataset and what tells lines apart."""
     rows = tuple(
-        (dataset, f"{row['lambda_ri']:g}", f"{row['flow_weight']:g}", *_cells(row, columns))
+        (dataset, *(shown(row[key]) for key in by), *_cells(row, columns))
         for dataset in datasets_of(means)
         for row in means[means["dataset"] == dataset].to_dict("records")
     )
-    header = ("data", "lambda_ri", "flow weight", *(heading for heading, _ in columns.values()))
-    return Table(header, rows, caption, labels=3)
+    names = (key.replace("flow_weight", "flow weight") for key in by)
+    header = ("data", *names, *(heading for heading, _ in columns.values()))
+    return Table(header, rows, caption, labels=1 + len(by))
 
 
 def _cells(row: Mapping[Hashable, Any], columns: Columns) -> list[str]:

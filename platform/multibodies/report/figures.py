@@ -58,6 +58,17 @@ def mpjpe_curves(grids: Sequence[Grid], samples: int) -> Figure:
     return figure
 
 
+def dataset_panels(count: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
+    """Return a figure with room for a legend and a panel per dataset, two in a row if there are
+    more than two, so that words stay large on a page; sizes in inches each."""
+    rows, columns = (1, count) if count <= 2 else (-(-count // 2), 2)
+    figure = Figure(figsize=(width * columns + 2.4, height * rows), layout="constrained")
+    panels = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for unused in panels[count:]:
+        unused.remove()
+    return figure, panels[:count]
+
+
 def effects_forest(effects: Sequence[Mapping[str, Any]]) -> Figure:
     """Draw every effect with its interval, a panel per dataset and metric; left of 0 helps."""
     names = list(dict.fromkeys((r["dataset"], r["metric"]) for r in effects))

@@ -17,13 +17,15 @@ from multibodies.data.shards import read_first
 from multibodies.report import figures
 from multibodies.report.cells.facts import FACTS, write_facts
 from multibodies.report.cells.planned import facts_of
+from multibodies.report.cells.titles import BASE
 from multibodies.report.cells.write import COMPARISON
 from multibodies.report.comparison import axes_of, of_training, write_comparison
 from multibodies.report.gallery import write_gallery
 from multibodies.report.page import Figure, Page
 from multibodies.report.prior_samples import write_samples
 from multibodies.report.summary import DIAGNOSTICS, FIGURES, PER_IMAGE, STEM, write_report
-from multibodies.sweep import Cell, Plan
+from multibodies.report.table1 import write as table1
+from multibodies.sweep import Cell, Plan, Training
 from multibodies.sweep.definition import SIZE_KEY
 from multibodies.tracking import RunLog, Tracker
 
@@ -38,8 +40,9 @@ def write_results(
 ) -> Page:
     """Write table2.{json,md,html} with samples of data and prior, galleries and training curves.
 
-    A sweep over other settings of the training than Table 2's gets a row per cell instead, and a
-    list of the trainings that were `stopped` early, which the plan does not have.
+    A sweep with rows gets table1.{json,md,html} of Table 1's shape. One over other settings of the
+    training than Table 2's gets a row per cell. Either lists the trainings that were `stopped`
+    early, which the plan does not have.
     """
     drawn = [
         samples_figure(run_dir),
@@ -47,8 +50,11 @@ def write_results(
         write_samples(run_dir / plan.priors[0].weights, run_dir / FIGURES),
         training_figure(plan, run_dir),
     ]
-    write_facts(run_dir, facts_of(plan, run_dir))
+    facts = facts_of(plan, run_dir)
+    write_facts(run_dir, facts)
     samples = plan.base.evaluation.bootstrap_samples
+    if plan.sweep.rows:
+        return table1.write_table1(run_dir, facts, provenance, drawn, samples, stopped)
     if not plan.is_table2:
         return write_comparison(run_dir, axes_of(plan), provenance, drawn, samples, stopped)
     return write_report(run_dir, provenance, samples=samples, extra=drawn)
@@ -64,17 +70,25 @@ def samples_figure(run_dir: Path) -> Figure:
 
 
 def galleries(plan: Plan, run_dir: Path, provenance: Mapping[str, Any]) -> list[Figure]:
-    """Draw hypotheses on every scored split: the last training's, at the flow weight chosen on val
-    or, without a choice, the first cell's.
+    """Draw hypotheses on every scored split: the last training's, of rows the last of ours, at the
+    flow weight chosen on val or, without a choice, its first cell's.
     """
-    first = plan.cells[0].config.evaluation.flow_weight
-    alpha = provenance["flow_weight_choice"].get("flow_weight", first)
-    training, n = plan.trainings[-1].id, min(5, max(plan.trainings[-1].config.evaluation.n))
+    shown = drawn_training(plan)
+    first = next(cell for cell in plan.cells if cell.training == shown.id)
+    weight = first.config.evaluation.flow_weight
+    alpha = provenance["flow_weight_choice"].get("flow_weight", weight)
+    n, body = min(5, max(shown.config.evaluation.n)), plan.base.body.path
     drawn = [
-        write_gallery(run_dir, training, split, flow_weight=alpha, n=n, body=plan.base.body.path)
+        write_gallery(run_dir, shown.id, split, flow_weight=alpha, n=n, body=body)
         for split in plan.base.evaluation.splits
     ]
     return [figure for figure in drawn if figure is not None]
+
+
+def drawn_training(plan: Plan) -> Training:
+    """Return the training whose hypotheses are drawn."""
+    ours = [t for t in plan.trainings if plan.sweep.row_of(t.overrides) == BASE]
+    return (ours or plan.trainings)[-1]
 
 
 def training_figure(plan: Plan, run_dir: Path) -> Figure:
@@ -90,7 +104,8 @@ def training_figure(plan: Plan, run_dir: Path) -> Figure:
 def log_results(tracker: Tracker, parent: RunLog, plan: Plan, run_dir: Path) -> None:
     """Log every cell's numbers to its run, which ends it, and the files to the parent."""
     log_cells(tracker, plan, run_dir)
-    tables = (f"{STEM}.json", f"{STEM}.md", f"{STEM}.html", FACTS, COMPARISON)
+    stem = table1.STEM if plan.sweep.rows else STEM
+    tables = (f"{stem}.json", f"{stem}.md", f"{stem}.html", FACTS, COMPARISON)
     for name in (*tables, PER_IMAGE, DIAGNOSTICS):
         parent.artifact(run_dir / name)
     write_manifest(run_dir, read_manifest(run_dir / "data"))  # of a collection, that of all sets

@@ -15,10 +15,13 @@ from multibodies.report.records import CELL, VALUES, datasets_of
 Record = dict[str, Any]
 
 
-def slice_rows(per_image: pd.DataFrame, diagnostics: pd.DataFrame) -> list[Record]:
+def slice_rows(
+    per_image: pd.DataFrame, diagnostics: pd.DataFrame, by: Sequence[str] = CELL
+) -> list[Record]:
     """Return mean errors in mm over the images of each strategy (and over seeds).
 
-    The diagnostics say how each image is hidden. Raises UserError on an image they lack.
+    by: the columns that tell lines apart. The diagnostics say how each image is hidden. Raises
+    UserError on an image they lack.
     """
     keys = ["dataset", "image_id"]
     hidden = diagnostics[[*keys, "occlusion"]].drop_duplicates(keys)
@@ -27,7 +30,7 @@ def slice_rows(per_image: pd.DataFrame, diagnostics: pd.DataFrame) -> list[Recor
     if lost.any():
         image = frame["image_id"].iloc[int(lost.argmax())]
         raise UserError(f"diagnostics: no row of image '{image}'; score again")
-    names = ["dataset", "protocol", "occlusion", *CELL, "n"]
+    names = ["dataset", "protocol", "occlusion", *by, "n"]
     groups = frame.groupby(names)
     found = groups[list(VALUES)].mean().assign(images=groups["image_id"].nunique()).reset_index()
     ranks = {name: index for index, name in enumerate((*datasets_of(frame), *OCCLUSIONS))}
@@ -51,5 +54,6 @@ def slice_section(rows: Sequence[Record]) -> Section:
 
 
 def _plain(row: dict[Any, Any], names: Sequence[str]) -> Record:
-    kinds = {"dataset": str, "protocol": str, "occlusion": str, "n": int, "images": int}
+    text = dict.fromkeys(("dataset", "protocol", "occlusion", "system"), str)
+    kinds = {**text, "n": int, "images": int}
     return {name: kinds.get(name, float)(row[name]) for name in (*names, "images", *VALUES)}

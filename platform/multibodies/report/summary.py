@@ -59,11 +59,11 @@ def write_report(
     return page
 
 
-def write_page(run_dir: Path, page: Page) -> None:
+def write_page(run_dir: Path, page: Page, stem: str = STEM) -> None:
     """Write a page as Markdown and HTML."""
     contents = {"md": markdown(page, run_dir), "html": html(page)}
     for suffix, content in contents.items():
-        write_bytes(run_dir / f"{STEM}.{suffix}", content.encode())
+        write_bytes(run_dir / f"{stem}.{suffix}", content.encode())
 
 
 def table2_page(

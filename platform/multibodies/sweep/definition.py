@@ -85,7 +85,8 @@ class Sweep:
     """`fixed` settings, axes of trainings, priors and scorings, flow weights to choose from on
     `choose_on`.
 
-    `rows` name trainings by settings of their own, in place of axes. `vary`: "all" crosses the
+    `rows` name trainings by settings of their own, in place of axes. `notes` go into the report and
+    bear no identity. `vary`: "all" crosses the
     trainings' axes, "one" varies each alone around the other settings.
     """
 
@@ -103,6 +104,7 @@ class Sweep:
     rows: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     search: Search | None = None
     stopping: Stopping | None = None
+    notes: Mapping[str, str] = field(default_factory=dict)
 
     def row_of(self, overrides: Mapping[str, Any]) -> str | None:
         """Return the name of the row that has these settings, None of a sweep without rows."""

@@ -5,7 +5,8 @@ The file's tables: `[set]` changes settings for all cells, `[evaluation]` is sho
 that refit only the prior, `[score]` axes that act on stored hypotheses, `[search]` draws from
 `[train]` instead of crossing it, `[stopping]` ends trainings early, `[ours]` is what is not in the
 paper: the flow weights from which alpha is chosen on val. `vary = "one"` varies each axis of
-`[train]` alone. `[rows.NAME]` name trainings by settings of their own instead of axes.
+`[train]` alone. `[rows.NAME]` name trainings by settings of their own instead of axes. `[notes]`
+is what the report is to say: `tuning`, how the settings were chosen.
 """
 
 from __future__ import annotations
@@ -27,8 +28,10 @@ from multibodies.sweep.stopping import read_stopping
 
 TOP_KEYS = (
     *("name", "profile", "seeds", "stage1", "vary"),
-    *("set", "train", "prior", "score", "rows", "evaluation", "search", "stopping", "ours"),
+    *("set", "train", "prior", "score", "rows", "evaluation", "search", "stopping"),
+    *("ours", "notes"),
 )
+NOTES = ("tuning",)
 OUR_KEYS = ("flow_weight_candidates", "choose_on")
 STAGE1_SOURCES = ("train", "shipped")
 
@@ -57,6 +60,7 @@ def _parse(tree: Mapping[str, Any]) -> Sweep:
         fixed=_fixed(tree),
         stage1=_choice(_text(tree, "stage1", "train"), STAGE1_SOURCES, "stage1"),
         vary=_choice(_text(tree, "vary", "all"), VARY, "vary"),
+        notes=_notes(_table(tree, "notes")),
     )
     train = _table(tree, "train")
     sweep = replace(sweep, train=read_sizes(sweep, train))
@@ -112,6 +116,11 @@ def _text(tree: Mapping[str, Any], key: str, default: str) -> str:
     if not isinstance(value, str):
         raise UserError(f"{key}: expected a string, got {value!r}")
     return value
+
+
+def _notes(table: Mapping[str, Any]) -> dict[str, str]:
+    _known_only(table, NOTES, "[notes] key")
+    return {key: _text(table, key, "") for key in table}
 
 
 def _choice(value: str, known: tuple[str, ...], key: str) -> str:

@@ -21,7 +21,11 @@ class System:
 
     Whatever a system trains besides the trunk lies within its network's `head`, so that with a
     frozen trunk every system learns from the same cached features.
+
+    keyed: whether it asks for a key of each row, by which it remembers something of it.
     """
+
+    keyed: bool = False
 
     def network(self, spec: RegressorSpec) -> Regressor:
         """Make the untrained network of a checkpoint's recipe; it takes no body."""

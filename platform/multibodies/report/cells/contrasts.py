@@ -31,7 +31,7 @@ def axis_effects(found: Sequence[Errors], facts: Facts, samples: int) -> list[Re
     return [
         row
         for axis in facts.axes
-        if not axis.drawn
+        if not (axis.drawn or axis.named)
         for errors in found
         for row in _of_axis(errors, facts, axis, samples)
     ]
@@ -58,24 +58,36 @@ def _rest(cell: CellFacts, axis: Axis) -> str:
 
 
 def _of_axis(errors: Errors, facts: Facts, axis: Axis, samples: int) -> list[Record]:
+    others = [value for value in axis.values if value != axis.base]
+    named = [({"value": value}, pairs_of(facts, axis, value)) for value in others]
+    about = {"dataset": errors.dataset, "axis": axis.key, "base": axis.base}
+    return [{**about, **row} for row in paired_rows(errors, named, samples)]
+
+
+def paired_rows(
+    errors: Errors, named: Sequence[tuple[Record, Sequence[Pairs]]], samples: int
+) -> list[Record]:
+    """Return a row per name, n that its pairs have, and metric: the name, n, pairs of a seed,
+    difference_mm with its intervals as `axis_effects`, each seed's.
+
+    named: what a difference is called, and each seed's pairs; all have the same seeds.
+    """
     names, columns = [], []
-    for value in (value for value in axis.values if value != axis.base):
-        by_seed = pairs_of(facts, axis, value)
+    for name, by_seed in named:
         for n in errors.ns:
             scored = [[p for p in pairs if errors.has(p, n)] for pairs in by_seed]
             if not all(scored):
-                continue  # an n above an M, or an axis that this value never varies in alone
-            names.append({"value": value, "n": n, "pairs": len(scored[0])})
+                continue  # an n above an M, or what never differs in this alone
+            names.append({**name, "n": n, "pairs": len(scored[0])})
             columns.append(_difference(errors, scored, n))
     if not columns:
         return []
     values = np.stack(columns, axis=2)  # [B, S, V, D]
     flat = values.reshape(*values.shape[:2], -1)
     intervals = paired_bootstrap(flat.mean(axis=1), samples)
-    both = seeds_bootstrap(flat, samples) if len(facts.seeds) > 1 else None
-    about = {"dataset": errors.dataset, "axis": axis.key, "base": axis.base}
+    both = seeds_bootstrap(flat, samples) if flat.shape[1] > 1 else None
     return [
-        {**about, **name, "metric": metric, **_numbers(flat, intervals, both, index)}
+        {**name, "metric": metric, **_numbers(flat, intervals, both, index)}
         for index, (name, metric) in enumerate((a, b) for a in names for b in METRICS)
     ]
 

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from multibodies.report.bootstrap import paired_bootstrap
 from multibodies.report.cells.errors import Errors
 from multibodies.report.cells.facts import Facts, Point, points_of
-from multibodies.report.figures import COLOURS
+from multibodies.report.figures import COLOURS, dataset_panels
 from multibodies.report.records import METRICS
 
 Record = dict[str, Any]
@@ -75,9 +75,7 @@ def draw_curves(rows: Sequence[Record], coloured: Sequence[str]) -> Figure:
     mine = [row for row in rows if row["metric"] == "mpjpe"]
     datasets = list(dict.fromkeys(row["dataset"] for row in mine))
     ns = sorted({row["n"] for row in mine})
-    width = 5.2 * len(datasets) + 2.4
-    figure = Figure(figsize=(width, 4.2), layout="constrained")
-    panels = figure.subplots(1, len(datasets), squeeze=False)[0]
+    figure, panels = dataset_panels(len(datasets), 5.2, 4.2)
     for axes, dataset in zip(panels, datasets, strict=True):
         lines: dict[str, list[Record]] = {}
         for row in mine:
@@ -103,7 +101,8 @@ def _draw_line(axes: Axes, line: Sequence[Record], ns: list[int], coloured: Sequ
     place = coloured.index(label)
     x += 0.05 * (place - (len(coloured) - 1) / 2)
     ends = [[row["mean_mm"] - row["low"] for row in line], [r["high"] - r["mean_mm"] for r in line]]
-    axes.errorbar(x, mean, ends, color=COLOURS[place], label=label, marker="o", ms=3, lw=1.2)
+    marker = "o" if len(line) > 1 else "D"
+    axes.errorbar(x, mean, ends, color=COLOURS[place], label=label, marker=marker, ms=4, lw=1.2)
     for at, row in zip(x, line, strict=True):
         if len(row["by_seed"]) > 1:
             seeds = row["by_seed"]

@@ -23,7 +23,8 @@ FACTS = "cells.json"
 class Axis:
     """A setting that has several values; `base` is what they are compared with.
 
-    drawn: a search drew its values, so that no two cells differ in it alone.
+    drawn: a search drew its values, so that no two cells differ in it alone. named: its values are
+    the titles of a sweep's rows, whose label they need no word of.
     """
 
     key: str
@@ -31,6 +32,7 @@ class Axis:
     values: tuple[Any, ...]
     base: Any
     drawn: bool = False
+    named: bool = False
 
 
 @dataclass(frozen=True)
@@ -56,13 +58,34 @@ class Cost:
 
 
 @dataclass(frozen=True)
+class Effort:
+    """What a row's training is and took; None where its run does not tell.
+
+    seconds: wall clock, from its claim to its last weights. parameters, trained: of its network, as
+    its checkpoint has them. inferred: images per second. settings: what all are to have in common.
+    """
+
+    training: str
+    row: str
+    num_hypotheses: int
+    parameters: int
+    trained: int
+    images: int
+    seconds: float | None
+    inferred: float | None
+    settings: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
 class Facts:
-    """All cells of a sweep. `metric` ranks the points of a search on val."""
+    """All cells of a sweep. `metric` ranks the points of a search on val; `efforts` are of the
+    trainings of a sweep with rows."""
 
     axes: tuple[Axis, ...]
     cells: tuple[CellFacts, ...]
     costs: tuple[Cost, ...]
     metric: str | None = None
+    efforts: tuple[Effort, ...] = ()
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -72,7 +95,8 @@ class Facts:
     def label(self, settings: Mapping[str, Any], leave: Sequence[str] = ()) -> str:
         """Return settings in words, such as `ri 0.1, flow_weight 1`; `leave` out some axes."""
         told = [a for a in self.axes if a.key not in leave]
-        return ", ".join(f"{a.label} {shown(settings[a.key])}" for a in told) or "all settings"
+        words = (f"{a.label} {shown(settings[a.key])}".strip() for a in told)
+        return ", ".join(words) or "all settings"
 
     def is_base(self, settings: Mapping[str, Any]) -> bool:
         """Tell whether every axis is at its base."""
@@ -127,6 +151,7 @@ def read_facts(run_dir: Path) -> Facts | None:
             tuple(CellFacts(**cell) for cell in tree["cells"]),
             tuple(Cost(**cost) for cost in tree["costs"]),
             tree["metric"],
+            tuple(Effort(**effort) for effort in tree.get("efforts", ())),
         )
     except (KeyError, TypeError) as error:
         raise UserError(

@@ -17,7 +17,7 @@ NONE = "–"
 def curves_table(rows: Sequence[Record]) -> Table:
     """Return MPJPE-n with intervals, a line per dataset and point."""
     mine = [row for row in rows if row["metric"] == "mpjpe"]
-    return _by_n(mine, ("dataset", "point"), "mean_mm", "mean over images and seeds")
+    return by_n(mine, ("dataset", "point"), "mean_mm", "mean over images and seeds")
 
 
 def effects_table(axis: Axis, rows: Sequence[Record]) -> Table:
@@ -28,7 +28,7 @@ def effects_table(axis: Axis, rows: Sequence[Record]) -> Table:
         if row["axis"] == axis.key
     ]
     names = ("dataset", "value", "metric")
-    table = _by_n(mine, names, "difference_mm", "difference", "+.2f")
+    table = by_n(mine, names, "difference_mm", "difference", "+.2f")
     seeds = any(len(row["by_seed"]) > 1 for row in mine)
     more = "; in brackets after it each seed's alone" if seeds else ""
     return Table(table.header, table.rows, table.caption + more, table.labels)
@@ -79,9 +79,10 @@ def draws_table(rows: Sequence[Record], metric: str) -> Table:
     return _limited(("", *keys, metric), body, "mm on val splits", 1)
 
 
-def _by_n(
+def by_n(
     rows: Sequence[Record], names: tuple[str, ...], key: str, what: str, digits: str = ".1f"
 ) -> Table:
+    """Return a number with its interval by n, a line per value of the `names`."""
     ns = sorted({row["n"] for row in rows})
     lines: dict[tuple[str, ...], dict[int, str]] = {}
     for row in rows:

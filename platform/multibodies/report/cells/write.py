@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from matplotlib.figure import Figure as Drawing
 
@@ -17,13 +17,21 @@ from multibodies.report.cells import costs, curves, diversity, draws, tables
 from multibodies.report.cells.axis_figure import draw_axis
 from multibodies.report.cells.contrasts import axis_effects
 from multibodies.report.cells.errors import Errors, read_errors
-from multibodies.report.cells.facts import Facts, points_of, read_facts, shown
+from multibodies.report.cells.facts import Facts, Point, points_of, read_facts, shown
 from multibodies.report.cells.scatter import draw_panels
 from multibodies.report.figures import FOLDER, save
 from multibodies.report.page import Figure, Item, Section
 
 COMPARISON = "comparison.json"
 Record = dict[str, Any]
+
+
+class Compared(NamedTuple):
+    """What a comparison is made from, and its rows by what they tell."""
+
+    facts: Facts
+    found: list[Errors]
+    content: dict[str, list[Record]]
 
 
 def compare(run_dir: Path, per_image: Path, diagnostics: Path, samples: int) -> tuple[Section, ...]:
@@ -34,6 +42,15 @@ def compare(run_dir: Path, per_image: Path, diagnostics: Path, samples: int) -> 
     facts = read_facts(run_dir)
     if facts is None:
         return ()
+    _, found, content = compared = measure(run_dir, facts, per_image, diagnostics, samples)
+    folder = run_dir / FOLDER
+    return (curve_section(folder, facts, content["curves"], found), *others(folder, compared))
+
+
+def measure(
+    run_dir: Path, facts: Facts, per_image: Path, diagnostics: Path, samples: int
+) -> Compared:
+    """Compare the cells and write comparison.json. Raises UserError on incomplete records."""
     found = read_errors(per_image, facts)
     rows = curves.curve_rows(found, facts, samples)
     content: dict[str, list[Record]] = {
@@ -45,9 +62,13 @@ def compare(run_dir: Path, per_image: Path, diagnostics: Path, samples: int) -> 
     }
     text = json.dumps({"bootstrap_samples": samples, **content}, indent=1, allow_nan=False)
     write_bytes(run_dir / COMPARISON, text.encode() + b"\n")
-    folder = run_dir / FOLDER
+    return Compared(facts, found, content)
+
+
+def others(folder: Path, compared: Compared) -> tuple[Section, ...]:
+    """Return all sections but that of the curves."""
+    facts, found, content = compared
     return (
-        curve_section(folder, facts, content["curves"], found),
         *effect_sections(folder, facts, found, content["effects"]),
         *draw_sections(folder, facts, content["draws"]),
         *diversity_sections(folder, content["diversity"]),
@@ -58,8 +79,19 @@ def compare(run_dir: Path, per_image: Path, diagnostics: Path, samples: int) -> 
 def curve_section(
     folder: Path, facts: Facts, rows: Sequence[Record], found: Sequence[Errors]
 ) -> Section:
-    """Return MPJPE-n of all points: the figure says which lines have names."""
-    points = points_of(facts)
+    """Return MPJPE-n of all points."""
+    figure = curve_figure(folder, facts, points_of(facts), rows, found)
+    return Section("MPJPE-n with intervals", (figure, tables.curves_table(rows)))
+
+
+def curve_figure(
+    folder: Path,
+    facts: Facts,
+    points: Sequence[Point],
+    rows: Sequence[Record],
+    found: Sequence[Errors],
+) -> Figure:
+    """Draw MPJPE-n of some points: the caption says which lines have names."""
     coloured = curves.named(rows, points, facts)
     few = len(coloured) == len(points)
     which = (
@@ -74,8 +106,7 @@ def curve_section(
         f"seed. Intervals overlap even where a paired effect is clear: all hold the same images. "
         f"{protocols}"
     )
-    figure = _saved(curves.draw_curves(rows, coloured), folder / "mpjpe_n.png", caption)
-    return Section("MPJPE-n with intervals", (figure, tables.curves_table(rows)))
+    return saved(curves.draw_curves(rows, coloured), folder / "mpjpe_n.png", caption)
 
 
 def effect_sections(
@@ -93,7 +124,7 @@ def effect_sections(
             f"95 % interval over images{seeds}"
         )
         drawn = draw_axis(found, facts, axis, rows)
-        figure = _saved(drawn, folder / f"axis-{axis.key}.png", caption)
+        figure = saved(drawn, folder / f"axis-{axis.key}.png", caption)
         sections.append(
             Section(f"Effect of {axis.key}", (figure, tables.effects_table(axis, rows)))
         )
@@ -110,7 +141,7 @@ def draw_sections(folder: Path, facts: Facts, rows: Sequence[Record]) -> list[Se
         "no effect of one alone is told"
     )
     drawn = draw_panels(draws.draw_panels_of(facts, rows))
-    figure = _saved(drawn, folder / "search.png", caption)
+    figure = saved(drawn, folder / "search.png", caption)
     return [Section("Drawn settings", (figure, tables.draws_table(rows, str(facts.metric))))]
 
 
@@ -120,7 +151,7 @@ def diversity_sections(folder: Path, rows: Sequence[Record]) -> list[Section]:
         return []
     caption = "MPJPE at the largest n against the hypotheses' mean distance to their mean"
     panels = diversity.diversity_panels(rows)
-    figure = _saved(draw_panels(panels), folder / "diversity.png", caption)
+    figure = saved(draw_panels(panels), folder / "diversity.png", caption)
     return [Section("Accuracy against diversity", (figure, tables.diversity_table(rows)))]
 
 
@@ -136,10 +167,11 @@ def cost_sections(folder: Path, rows: Sequence[Record]) -> list[Section]:
         "claim to its last weights, pauses after a kill and whatever ran beside it included, data, "
         f"prior, stage 1 and features not{where}. Of a training's cells that nearest to the base"
     )
-    figure = _saved(draw_panels(panels), folder / "cost.png", caption)
+    figure = saved(draw_panels(panels), folder / "cost.png", caption)
     items: tuple[Item, ...] = (figure, tables.costs_table(rows))
     return [Section("Cost against accuracy", items)]
 
 
-def _saved(drawing: Drawing, path: Path, caption: str) -> Figure:
+def saved(drawing: Drawing, path: Path, caption: str) -> Figure:
+    """Write a drawing; return it with its caption."""
     return Figure(save(drawing, path), caption)

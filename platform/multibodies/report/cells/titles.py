@@ -1,0 +1,30 @@
+"""What the rows of a sweep are called in its report."""
+
+from __future__ import annotations
+
+from multibodies.sweep import Plan
+from multibodies.sweep.plan import Training
+
+ROW = "row"  # the key of the axis that a sweep's rows are
+BASE = "ours"  # the row that the others are compared with, else the first
+
+
+def titles(plan: Plan) -> dict[str, str]:
+    """Return each row's title: its system's, and its own name besides where that is not the
+    system's and another row has the system too."""
+    rows = plan.sweep.rows
+    systems = {name: plan.sweep.config(row).system for name, row in rows.items()}
+    shared = [system.name for system in systems.values()]
+    return {
+        name: system.about.title
+        if name == system.name or shared.count(system.name) == 1
+        else f"{system.about.title} ({name})"
+        for name, system in systems.items()
+    }
+
+
+def title_of(plan: Plan, training: Training) -> str:
+    """Return the title of a training's row."""
+    row = plan.sweep.row_of(training.overrides)
+    assert row is not None, "a sweep with rows has no other trainings"
+    return titles(plan)[row]
