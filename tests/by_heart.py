@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from multibodies import fitting
 from multibodies.bodies.loading import load_body
 from multibodies.caching import features_of
 from multibodies.checkpoints import load_regressor
@@ -16,12 +18,11 @@ from multibodies.core.body import JointBody
 from multibodies.core.regressor import Hypotheses, Regressor
 from multibodies.data.embedded import embedded_rows
 from multibodies.data.training_rows import LABELS
-from multibodies.fitting import __file__ as _beside
 from multibodies.inference import j14
 from multibodies.systems import system_of
 from multibodies.training import Batch, TrainingState, epoch_batches, make_optimizer, train
 
-SHIPPED = f"{_beside.rpartition('/')[0]}/assets/stage1"
+SHIPPED = Path(fitting.__file__).parent / "assets" / "stage1"
 SETTINGS: dict[str, Any] = {
     "loss.vertices_sampled": 64,
     "stage2.num_hypotheses": 4,

@@ -168,7 +168,7 @@ def test_a_training_is_kept_and_infers_its_own_weights(tmp_path: Path, learns: s
 @pytest.mark.slow
 @pytest.mark.parametrize("learns", ["means", "mixture"])
 def test_eight_images_are_learnt_by_heart(learns: str) -> None:
-    config = by_heart({**MDN, "mdn.learns": learns, "stage2.steps": 250})
+    config = by_heart({**MDN, "mdn.learns": learns, "stage2.steps": 80})
     model, (batch, _) = learnt(config), eight_images()
     with torch.no_grad():
         modes = model.from_features(batch["features"])

@@ -65,7 +65,9 @@ class CvaeConfig(Section):
 
     code: int = Field(16, ge=1)  # size of z; ours
     hidden: int = Field(512, ge=8)  # of the encoder's two hidden layers; ours
-    kl: float = Field(1.0, ge=0)  # weight of the KL divergence beside eq. 8
+    kl: float = Field(
+        1.0, ge=0
+    )  # weight of the KL divergence beside eq. 8; too little lets the code tell all ("cheats")
 
 
 class HMRConfig(Section):
