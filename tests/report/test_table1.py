@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -136,6 +137,9 @@ def test_a_single_hypothesis_has_one_line_whatever_the_flow_weight(tmp_path: Pat
     labels = [line.label for line in lines_of(facts)]
     several = [f"{s}, flow_weight {w}" for s in ("SMPL-MDN", "Ours") for w in (0, 1)]
     assert labels == ["HMR", *several]
+    chosen = [replace(c, ours=c.records["flow_weight"] == 1.0) for c in facts.cells]
+    words = [line.label for line in lines_of(replace(facts, cells=tuple(chosen)))]
+    assert words[-1] == "Ours, flow_weight 1 (chosen on val)"
     records_of(facts).to_parquet(tmp_path / "r.parquet")
     rows = difference_rows(read_errors(tmp_path / "r.parquet", facts), facts, lines_of(facts), 50)
     assert {(row["of"], row["against"]) for row in rows} == {

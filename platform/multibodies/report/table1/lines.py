@@ -29,11 +29,16 @@ def lines_of(facts: Facts) -> list[Point]:
     for point in points_of(facts):
         row = point.settings[ROW]
         if row not in single:
-            found.append(point)
+            found.append(replace(point, label=_label(facts, point)))
         elif row not in {other.settings[ROW] for other in found}:
             found.append(replace(point, label=row))
     rows = next(axis.values for axis in facts.axes if axis.key == ROW)
     return sorted(found, key=lambda line: rows.index(line.settings[ROW]))
+
+
+def _label(facts: Facts, point: Point) -> str:
+    """Return a line's label; `ours` is the name of a system here, and not of what is chosen."""
+    return facts.label(point.settings) + " (chosen on val)" * point.ours
 
 
 def of_lines(facts: Facts, lines: Sequence[Point], curves: Sequence[Record]) -> list[Record]:

@@ -70,7 +70,7 @@ def difference_section(rows: Sequence[Record], forest: Figure) -> Section:
     """Return the sentences, the figure, and a table of differences per dataset."""
     tables = [
         by_n(
-            [row for row in rows if row["dataset"] == dataset],
+            [{**r, "metric": r["metric"].upper()} for r in rows if r["dataset"] == dataset],
             ("dataset", "of", "against", "metric"),
             "difference_mm",
             "difference; below 0 the first is better",
