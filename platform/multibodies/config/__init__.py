@@ -31,8 +31,8 @@ from multibodies.config.sections import (
 from multibodies.config.systems import (
     SYSTEMS,
     CvaeConfig,
-    GraphCMRConfig,
-    HMRConfig,
+    GraphCmrConfig,
+    HmrConfig,
     MdnConfig,
     SpinConfig,
     SystemConfig,
@@ -56,8 +56,8 @@ __all__ = [
     "CvaeConfig",
     "DataConfig",
     "EvaluationConfig",
-    "GraphCMRConfig",
-    "HMRConfig",
+    "GraphCmrConfig",
+    "HmrConfig",
     "LossConfig",
     "MdnConfig",
     "MixConfig",
@@ -92,11 +92,11 @@ class Config(Section):
     body: BodyConfig = BodyConfig()
     model: ModelConfig = ModelConfig()
     system: SystemConfig = SystemConfig()
+    hmr: HmrConfig = HmrConfig()
+    graphcmr: GraphCmrConfig = GraphCmrConfig()
+    spin: SpinConfig = SpinConfig()
     mdn: MdnConfig = MdnConfig()
     cvae: CvaeConfig = CvaeConfig()
-    hmr: HMRConfig = HMRConfig()
-    graphcmr: GraphCMRConfig = GraphCMRConfig()
-    spin: SpinConfig = SpinConfig()
     loss: LossConfig = LossConfig()
     augment: AugmentConfig = AugmentConfig()
     mix: MixConfig = MixConfig()

@@ -21,12 +21,12 @@ class About(NamedTuple):
 
 
 SYSTEMS = {
-    "ours": About("Ours"),
-    "mdn": About("SMPL-MDN"),
-    "cvae": About("SMPL-CVAE"),
     "hmr": About("HMR", single=True),
     "graphcmr": About("GraphCMR", single=True),
     "spin": About("SPIN", single=True),
+    "mdn": About("SMPL-MDN"),
+    "cvae": About("SMPL-CVAE"),
+    "ours": About("Ours"),
 }
 
 
@@ -48,29 +48,7 @@ class SystemConfig(Section):
         return SYSTEMS[self.name]
 
 
-class MdnConfig(Section):
-    """SMPL-MDN: a Gaussian mixture over the body's log-rotations (supplement C)."""
-
-    learns: Literal["means", "mixture"] = (
-        "means"  # mixture: also weights and variances; the paper found the means alone best
-    )
-    variance: float = Field(
-        0.001, ge=1e-5
-    )  # sigma_m of eq. 9, radians^2: a standard deviation of 1.8 degrees
-    nll: float = Field(0.001, ge=0)  # weight of the negative log-likelihood beside eq. 8; ours
-
-
-class CvaeConfig(Section):
-    """SMPL-CVAE: a Gaussian code of the true mesh beside the image (supplement C)."""
-
-    code: int = Field(16, ge=1)  # size of z; ours
-    hidden: int = Field(512, ge=8)  # of the encoder's two hidden layers; ours
-    kl: float = Field(
-        1.0, ge=0
-    )  # weight of the KL divergence beside eq. 8; too little lets the code tell all ("cheats")
-
-
-class HMRConfig(Section):
+class HmrConfig(Section):
     """HMR's adversarial prior (Kanazawa et al., CVPR 2018) beside eq. 8 at M = 1."""
 
     adversarial: float = Field(1.0, ge=0)  # weight of the prior; 2D and 3D have eq. 8's
@@ -82,7 +60,7 @@ class HMRConfig(Section):
     bodies: int = Field(8192, ge=1)  # most real bodies that are drawn from the motions
 
 
-class GraphCMRConfig(Section):
+class GraphCmrConfig(Section):
     """GraphCMR: a graph network on a coarse mesh, SMPL's parameters regressed from that mesh.
 
     Losses of the graph's mesh are GraphCMR's means, over coordinates; it weighs them all by 1
@@ -115,3 +93,25 @@ class SpinConfig(Section):
     threshold: float = Field(100.0, gt=0)  # square pixels per keypoint; a worse fit teaches nothing
     largest_beta: float = Field(3.0, gt=0)  # a fit with a larger one teaches no shape
     poses: str | None = None  # .npz with `poses`, as AMASS; None: the embedded training poses
+
+
+class MdnConfig(Section):
+    """SMPL-MDN: a Gaussian mixture over the body's log-rotations (supplement C)."""
+
+    learns: Literal["means", "mixture"] = (
+        "means"  # mixture: also weights and variances; the paper found the means alone best
+    )
+    variance: float = Field(
+        0.001, ge=1e-5
+    )  # sigma_m of eq. 9, radians^2: a standard deviation of 1.8 degrees
+    nll: float = Field(0.001, ge=0)  # weight of the negative log-likelihood beside eq. 8; ours
+
+
+class CvaeConfig(Section):
+    """SMPL-CVAE: a Gaussian code of the true mesh beside the image (supplement C)."""
+
+    code: int = Field(16, ge=1)  # size of z; ours
+    hidden: int = Field(512, ge=8)  # of the encoder's two hidden layers; ours
+    kl: float = Field(
+        1.0, ge=0
+    )  # weight of the KL divergence beside eq. 8; too little lets the code tell all ("cheats")
