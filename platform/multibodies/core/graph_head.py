@@ -21,7 +21,6 @@ from multibodies.core.heads import mean_state
 from multibodies.core.rotations import rotation_6d_to_matrix
 from multibodies.core.spec import CAMERA, POSE, SHAPE, RegressorSpec
 
-
 MESH_CHANNELS = (64, 32)  # fewer, and norms over them leave too little of the image
 
 
