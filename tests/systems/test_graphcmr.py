@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -155,16 +156,16 @@ def test_a_training_killed_goes_on_and_its_checkpoint_infers_without_a_body(
 ) -> None:
     config, rows = _config(), save_rows(tmp_path / "data")
     stage1 = save_stage1(tmp_path / "stage1", config)
-    arguments = (config, "stage2", rows)
-    whole = fit_local(*arguments, tmp_path / "whole", start_from=stage1, progress=False)
+    run = partial(fit_local, config, "stage2", rows, start_from=stage1, progress=False)
+    whole = run(tmp_path / "whole")
 
     def stop(step: int, _: dict[str, float]) -> None:
         if step == 4:  # before it is saved
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        fit_local(*arguments, tmp_path / "cut", start_from=stage1, progress=False, on_report=stop)
-    cut = fit_local(*arguments, tmp_path / "cut", start_from=stage1, progress=False)
+        run(tmp_path / "cut", on_report=stop)
+    cut = run(tmp_path / "cut")
     for name, tensor in load_module(whole)[0].items():
         assert torch.equal(load_module(cut)[0][name], tensor), name
     model = load_regressor(whole)

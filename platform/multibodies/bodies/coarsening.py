@@ -60,7 +60,10 @@ def coarsen(arrays: BodyArrays, vertices: int) -> Coarsening:
     edges = torch.from_numpy(np.stack(pairs.nonzero()).astype(np.int64))
     weights = _upsampling(template, kept, cells, pairs).tocoo()
     upsampling = torch.sparse_coo_tensor(
-        np.stack([weights.row, weights.col]), weights.data, weights.shape, check_invariants=True
+        torch.from_numpy(np.stack([weights.row, weights.col])).long(),
+        torch.from_numpy(weights.data),
+        weights.shape,
+        check_invariants=True,
     )
     return Coarsening(torch.from_numpy(kept), edges, upsampling.coalesce())
 

@@ -134,7 +134,7 @@ class GraphCMR(System):
             model = GraphRegressor(self.spec(config))
         model.trunk.load_state_dict(stage1.trunk.state_dict())
         model.pooling.load_state_dict(stage1.pooling.state_dict())
-        head: GraphHead = model.head
+        head: Any = model.head
         head.template.copy_(arrays.v_template[coarse.kept])
         head.adjacency.copy_(row_normalised(coarse.edges, len(coarse.kept)))
         head.init_state.copy_(stage1.head.init_state)
