@@ -13,15 +13,16 @@ from multibodies.core.pose_prior import PosePrior
 from multibodies.core.rotations import axis_angle_to_matrix
 from multibodies.core.smplify import HIPS, FitSettings, SMPLify
 from multibodies.data.draws import draw_rows
+from multibodies.data.motions import motions_of
 from multibodies.data.poses import pose_bank, widen
-from multibodies.systems.spin import training_poses
+from multibodies.systems.spin import POSES
 
 ROWS = 8
 
 
 @pytest.fixture(scope="module")
 def smplify() -> SMPLify:
-    prior = PosePrior(training_poses(load_config("embedded")))
+    prior = PosePrior(motions_of(None, POSES, load_config("embedded").data).theta)
     return SMPLify(JointBody(load_body(), ("j24",)), prior, FitSettings())
 
 

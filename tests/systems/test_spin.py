@@ -29,10 +29,9 @@ from multibodies.core.rotations import axis_angle_to_matrix
 from multibodies.data.embedded import embedded_rows
 from multibodies.data.row_keys import keys_of, with_keys
 from multibodies.data.training_rows import LABELS, batch_of, open_source
-from multibodies.errors import UserError
 from multibodies.inference import Inference
 from multibodies.local import fit_local
-from multibodies.systems.spin import BODY, SYSTEM, poses_of_file, training_poses
+from multibodies.systems.spin import SYSTEM
 from multibodies.training import Forward, TrainingState, epoch_batches, make_optimizer, train
 from training_samples import largest_difference, save_rows, save_stage1, tiny_config
 
@@ -215,21 +214,12 @@ def test_only_a_system_that_asks_reads_keys(tmp_path: Path) -> None:
     assert not open_source(rows, "lab-train").keyed
 
 
-def test_a_file_of_poses_replaces_the_embedded_ones(tmp_path: Path) -> None:
-    poses = np.random.default_rng(0).normal(size=(5, 156)).astype(np.float32)
-    path = tmp_path / "amass.npz"
-    np.savez(path, poses=poses, trans=np.zeros((5, 3)))
-    config = _config({"spin.poses": str(path)})
-    theta = training_poses(config).flatten(1)
-    np.testing.assert_allclose(theta[:, :BODY], poses[:, :BODY])
-    assert not theta[:, BODY:].any()
+def test_motions_count_by_content(tmp_path: Path) -> None:
+    poses, path = np.random.default_rng(0).normal(size=(5, 156)), tmp_path / "amass.npz"
+    np.savez(path, poses=poses, betas=np.zeros(16))
+    config = _config({"spin.motions": str(path)})
     first = SYSTEM.recipe(config)
-    np.savez(path, poses=poses + 1)
-    assert SYSTEM.recipe(config) != first
-    assert SYSTEM.recipe(_config()) == {}
-
-
-def test_a_file_without_poses_of_a_body_is_refused(tmp_path: Path) -> None:
-    np.savez(tmp_path / "wrong.npz", poses=np.zeros((5, 9)))
-    with pytest.raises(UserError, match=r"poses.*shape \(5, 9\)"):
-        poses_of_file(str(tmp_path / "wrong.npz"))
+    np.savez(path, poses=poses + 1, betas=np.zeros(16))
+    assert SYSTEM.recipe(config) != first != SYSTEM.recipe(_config())
+    np.savez(path, poses=poses, betas=np.zeros(16))
+    assert SYSTEM.recipe(config) == first

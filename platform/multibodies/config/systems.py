@@ -92,7 +92,7 @@ class SpinConfig(Section):
     depth: float = Field(100.0, ge=0)  # metres that phase 1 moves the camera along its axis
     threshold: float = Field(100.0, gt=0)  # square pixels per keypoint; a worse fit teaches nothing
     largest_beta: float = Field(3.0, gt=0)  # a fit with a larger one teaches no shape
-    poses: str | None = None  # .npz with `poses`, as AMASS; None: the embedded training poses
+    motions: str | None = None  # of the Gaussian on theta: as hmr.motions
 
 
 class MdnConfig(Section):

@@ -18,9 +18,7 @@ from multibodies.core.discriminators import Critic, adversarial_loss, critic_los
 from multibodies.core.heads import StackedHead
 from multibodies.core.losses import total
 from multibodies.core.objective import Labels, Loss, Objective, Outcome
-from multibodies.core.pooling import POOLINGS
-from multibodies.core.regressor import Hypotheses, Regressor, RegressorSpec
-from multibodies.core.resnet import ResNet
+from multibodies.core.regressor import Hypotheses, Parts, Regressor, RegressorSpec, parts_with
 from multibodies.core.rotations import axis_angle_to_matrix
 from multibodies.data.motions import Motions, identity_of, motions_of
 from multibodies.systems.base import System
@@ -49,11 +47,9 @@ class HMR(Regressor):
 
     head: HMRHead
 
-    def parts(self, spec: RegressorSpec) -> tuple[ResNet, nn.Module, HMRHead]:
+    def parts(self, spec: RegressorSpec) -> Parts:
         """Make trunk, pooling and head."""
-        trunk = ResNet(spec.trunk, spec.width)
-        pooling = POOLINGS[spec.pooling](trunk.channels)
-        return trunk, pooling, HMRHead(pooling.num_features, spec)
+        return parts_with(spec, HMRHead)
 
     def from_features(self, features: Tensor, heatmaps: Tensor | None = None) -> Hypotheses:
         """Decode features [B, F] into one hypothesis, the last iteration's."""
