@@ -53,6 +53,8 @@ class GraphNetwork(nn.Module):
             group_norm(channels), nn.ReLU(), GraphLinear(channels, 1), nn.ReLU(), nn.Flatten()
         )
         self.camera_out = nn.Linear(vertices, CAMERA)
+        _start_small(self.mesh_out[-1])
+        _start_small(self.camera_out)
 
     def forward(self, features: Tensor, template: Tensor, adjacency: Tensor) -> tuple[Tensor, ...]:
         """Features [B, F], template [V, 3], adjacency [V, V] -> steps of the mesh [B, V, 3] and of
@@ -75,6 +77,7 @@ class ParameterRegressor(nn.Module):
         self.first = nn.Sequential(nn.Linear(3 * vertices, hidden), nn.LayerNorm(hidden), nn.ReLU())
         self.residual = nn.ModuleList(_residual(hidden) for _ in range(2))
         self.last = nn.Linear(hidden, POSE + SHAPE)
+        _start_small(self.last)
 
     def forward(self, mesh: Tensor, template: Tensor) -> Tensor:
         """Mesh [B, V, 3], template [V, 3] -> steps of pose and shape [B, 154].
@@ -116,6 +119,14 @@ class GraphHead(nn.Module):
         mesh = facing + mesh_step
         body = torch.cat([pose, shape]) + self.regressor(mesh.detach(), facing)
         return Regressed(torch.cat([body, camera + camera_step], 1), mesh)
+
+
+def _start_small(layer: nn.Module) -> None:
+    """Let a last layer's steps begin near 0, as HMR's decoders do: random ones flip joints, and
+    some stay so."""
+    assert isinstance(layer, nn.Linear)
+    nn.init.xavier_uniform_(layer.weight, gain=0.01)
+    nn.init.zeros_(layer.bias)
 
 
 def _chain(widths: list[int]) -> nn.ModuleList:
