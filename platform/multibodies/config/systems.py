@@ -104,7 +104,7 @@ class MdnConfig(Section):
     variance: float = Field(
         0.001, ge=1e-5
     )  # sigma_m of eq. 9, radians^2: a standard deviation of 1.8 degrees
-    nll: float = Field(0.001, ge=0)  # weight of the negative log-likelihood beside eq. 8; ours
+    nll: float = Field(0.01, ge=0)  # weight of the negative log-likelihood beside eq. 8; ours
 
 
 class CvaeConfig(Section):
