@@ -105,6 +105,55 @@ def test_what_it_writes_says_where_the_numbers_come_from(run: Path, tmp_path: Pa
     assert "MPJPE-2" in (tmp_path / "score.md").read_text()
 
 
+ROWS = """
+name = "rows"
+seeds = [0]
+stage1 = "shipped"
+[evaluation]
+n = [1, 2, 4]
+splits = ["wild-test"]
+[rows.many]
+"loss.ri" = 0.0
+"evaluation.quantizer" = "random"
+[rows.one]
+"stage2.num_hypotheses" = 1
+"evaluation.n" = [1]
+"""
+
+
+def test_rows_keep_their_quantizer_and_the_n_that_they_have(
+    run: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    path, folder = tmp_path / "rows.toml", tmp_path / "run"
+    path.write_text(ROWS)
+    check_recipe(folder, expand(load_sweep(path)))
+    for part in ("data", "prior"):
+        (folder / part).symlink_to(run / part)
+    config = load_config("smoke", {"evaluation.n": [1]})
+    for name, m in (("seed0-many", M), ("seed0-one", 1)):
+        save_regressor(tmp_path / name, m)
+        (task,) = infer_tasks(
+            config,
+            folder / "data",
+            tmp_path / name,
+            "wild-test",
+            folder / "hypotheses" / name,
+            prior=folder / "prior" / "weights",
+        )
+        task.run()
+        told = {"stage2": {"seed": 0}, "loss": {"ri": 0.0}}
+        write_record(folder / "cells" / name / "recipe.json", told)
+    frame = score(folder, tmp_path / "out", "--flow-weights", "0")
+    found = {name: sorted(set(part["n"])) for name, part in frame.groupby("training")}
+    assert found == {"seed0-many": [1, 2, 4], "seed0-one": [1]}
+    assert "–" in capsys.readouterr().out
+    asked = ("--flow-weights", "0", "--n", "2,4")
+    assert cli.main(["score", str(folder), "--out", str(tmp_path / "none"), *asked]) == 2
+    kmeans = score(folder, tmp_path / "k", *asked[:2], "--set", "evaluation.quantizer=kmeans")
+    many = [x[(x["training"] == "seed0-many") & (x["n"] == 2)] for x in (frame, kmeans)]
+    assert not np.allclose(many[0]["mpjpe_mm"], many[1]["mpjpe_mm"])
+
+
 def test_only_what_changed_is_scored_again(run: Path, tmp_path: Path, capsys: Capture) -> None:
     arguments = ("--splits", "wild-val", "--n", "1")
     first = score(run, tmp_path, *arguments)

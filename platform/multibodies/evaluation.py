@@ -35,6 +35,7 @@ from multibodies.truth import MESH_COLUMNS, TRUTH_COLUMNS, check_n, truth_from_r
 KINDS = ("records", "diagnostics")
 UNSCORED = {"flow_weight", "splits", "bootstrap_samples"}  # settings that no record depends on
 SCORING = frozenset(EvaluationConfig.model_fields) - UNSCORED  # those that bear on a record
+OWN = "own"  # in a sidecar, in place of a prior: the system's own weights
 Splits = str | Sequence[str]
 
 
@@ -86,7 +87,8 @@ class InferTask(ShardPart):
         seconds = round(time.perf_counter() - started, 4)  # without loading, reading and writing
         write_hypotheses(self.out, stored)
         m = stored.num_hypotheses
-        notes = {"rows": len(stored), "hypotheses": m, "prior": key[1], "seconds": seconds}
+        prior = OWN if model.regressor.weighs else key[1]
+        notes = {"rows": len(stored), "hypotheses": m, "prior": prior, "seconds": seconds}
         seal(self.out, self.recipe, **notes)
 
 
@@ -133,10 +135,11 @@ class ScoreTask(ShardPart):
             seal(self.part(kind), self.recipe)
 
     def stored(self) -> StoredHypotheses:
-        """Read the hypotheses, under another prior if the task names one."""
+        """Read the hypotheses, under another prior if the task names one and the system that made
+        them does not weigh them itself."""
         stored = read_hypotheses(self.hypotheses)
         made_under = read_sidecar(self.hypotheses).get("prior")
-        if self.prior is None or made_under == checkpoints.identity(self.prior):
+        if self.prior is None or made_under in (OWN, checkpoints.identity(self.prior)):
             return stored
         body = JointBody(load_body(self.body), ("j24",))
         return rescore(stored, checkpoints.load_prior(self.prior), body)

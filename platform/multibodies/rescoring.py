@@ -19,9 +19,11 @@ from multibodies.evaluation import KINDS, ScoreTask, collect_scores, score_tasks
 from multibodies.progress import Progress
 from multibodies.runs import RECIPE, read_record
 from multibodies.sidecars import read_sidecar
+from multibodies.sweep.definition import N_KEY
 from multibodies.sweep.state import PLAN_FILE
 
 KEPT = ("n", "restarts")  # of a run's evaluation; the rest is asked for or the default
+OF_ROW = ("evaluation.n", "evaluation.quantizer")  # of the row of a training
 PARTS = "parts"
 
 
@@ -85,13 +87,19 @@ def find_stored(folder: Path) -> Stored:
 def configs_of(
     stored: Stored, profile: str | None, overrides: Mapping[str, Any]
 ) -> list[tuple[Source, Config]]:
-    """Return each training's settings: the run's, under what is asked for. Raises UserError."""
+    """Return each training's settings: the run's and its row's, under what is asked for.
+
+    Where trainings differ in M, each is scored for the n that it has. Raises UserError.
+    """
     base = profile or stored.profile or "embedded"
-    asked = {**(stored.settings or {}), **overrides}
-    return [
-        (source, load_config(base, {**_size(source), **source.settings, **asked}))
-        for source in stored.sources
-    ]
+    largest, found = max(source.num_hypotheses for source in stored.sources), []
+    for source in stored.sources:
+        mine = {**(stored.settings or {}), **source.settings, **overrides}
+        n = mine.get(N_KEY, ())
+        if n and max(n) <= largest:
+            mine[N_KEY] = [one for one in n if one <= source.num_hypotheses]
+        found.append((source, load_config(base, {**_size(source), **mine})))
+    return found
 
 
 def tasks_of(
@@ -131,7 +139,10 @@ def score_here(tasks: Sequence[ScoreTask], out: Path) -> pa.Table:
             bar.advance(task.rows)
     parts = [(collect_scores([task]), _names(task, out)) for task in tasks]
     records, details = (
-        pa.concat_tables([_labelled(getattr(scores, kind), names) for scores, names in parts])
+        pa.concat_tables(
+            [_labelled(getattr(scores, kind), names) for scores, names in parts],
+            promote_options="default",  # each M has columns of its own for the n that it has
+        )
         for kind in KINDS
     )
     write_table(out / "per_image.parquet", records)
@@ -142,7 +153,8 @@ def score_here(tasks: Sequence[ScoreTask], out: Path) -> pa.Table:
 def _of_sweep(folder: Path) -> Stored:
     recipe = read_record(folder / PLAN_FILE)
     paths = sorted(path for path in (folder / "hypotheses").glob("*") if path.is_dir())
-    sources = tuple(Source(path.name, path, _cell(folder, path.name)) for path in paths)
+    rows = recipe.get("rows", {})
+    sources = tuple(Source(path.name, path, _cell(folder, path.name, rows)) for path in paths)
     if not sources or not all(source.splits for source in sources):
         raise UserError(f"{folder}: no hypotheses yet; run `multibodies sweep` to its end first")
     config, weights = recipe["config"], folder / "prior" / "weights"
@@ -152,10 +164,12 @@ def _of_sweep(folder: Path) -> Stored:
     return Stored(sources, folder / "data", prior, config["profile"], settings)
 
 
-def _cell(folder: Path, name: str) -> dict[str, Any]:
-    """Return what names a sweep's training in records, from its recipe."""
+def _cell(folder: Path, name: str, rows: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Return what names a sweep's training in records, from its recipe, and its row's settings."""
     recipe = read_record(folder / "cells" / name / RECIPE)
-    return {"stage2.seed": recipe["stage2"]["seed"], "loss.ri": recipe["loss"]["ri"]}
+    row = rows.get(name.partition("-")[2], {})
+    named = {"stage2.seed": recipe["stage2"]["seed"], "loss.ri": recipe["loss"]["ri"]}
+    return named | {key: row[key] for key in OF_ROW if key in row}
 
 
 def _size(source: Source) -> dict[str, Any]:

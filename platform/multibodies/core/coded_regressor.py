@@ -46,6 +46,7 @@ class CodedHead(StackedHead):
 class CodedRegressor(Regressor):
     """Hypotheses are decoded from the bank's codes, all of one weight."""
 
+    weighs = True
     head: CodedHead
 
     def parts(self, spec: RegressorSpec) -> Parts:

@@ -87,6 +87,7 @@ class MixtureHead(StackedHead):
 class MixtureRegressor(Regressor):
     """Hypotheses are the modes mu_m, log_weights log alpha_m; extras has "log_variance" [B, M]."""
 
+    weighs = True
     head: MixtureHead
 
     def parts(self, spec: RegressorSpec) -> Parts:

@@ -96,6 +96,7 @@ class Regressor(nn.Module):
     Another system's network has other `parts`, all that it trains but the trunk within the head.
     """
 
+    weighs = False  # whether the system itself says how probable its hypotheses are
     mean: Tensor
     std: Tensor
 

@@ -9,6 +9,8 @@ from typing import Any
 POSE, SHAPE, CAMERA = 144, 10, 3
 STATE = POSE + SHAPE + CAMERA  # 24 rotations in 6D, beta, (s, tx, ty)
 
+LATER = ("system", "options")  # fields that older checkpoints do not have
+
 
 @dataclass(frozen=True)
 class RegressorSpec:
@@ -32,7 +34,7 @@ class RegressorSpec:
     options: Mapping[str, int | float | str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the fields as plain values; the system only where it is not ours."""
-        fields = asdict(self)
-        kept = ("system", "options") if self.system != "ours" else ()
-        return {k: v for k, v in fields.items() if k not in ("system", "options") or k in kept}
+        """Return the fields as plain values; those of LATER only where they are not as usual."""
+        usual = RegressorSpec()
+        later = {name for name in LATER if getattr(self, name) == getattr(usual, name)}
+        return {name: value for name, value in asdict(self).items() if name not in later}

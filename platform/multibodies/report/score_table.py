@@ -71,13 +71,13 @@ def _section(rows: Sequence[Row], protocol: str) -> Section:
     """Tables of one split, a metric each: flow weights down, n across."""
     first = rows[0]
     ns = sorted({row["n"] for row in rows})
-    at = {(*_cell_of(row), row["n"]): row for row in rows}
+    at = {(*_cell_of(row), row["n"]): row for row in rows}.get
     cells = sorted({_cell_of(row) for row in rows})
     role = "val: settings may be chosen here" if _is_val(first["split"]) else "choose nothing here"
     tables = [
         Table(
             ("training", "lambda_ri", "flow weight", *(f"{heading}-{n}" for n in ns)),
-            tuple((*_labels(cell), *(_cell(at[*cell, n], metric) for n in ns)) for cell in cells),
+            tuple((*_labels(cell), *(_cell(at((*cell, n)), metric) for n in ns)) for cell in cells),
             f"{heading} in mm{NOTES.get(metric, '')} [95 % interval over images]; {protocol}",
             labels=3,
         )
@@ -100,5 +100,7 @@ def _is_val(split: str) -> bool:
     return split.endswith(("-val", "-train"))
 
 
-def _cell(row: Row, metric: str) -> str:
+def _cell(row: Row | None, metric: str) -> str:
+    if row is None:
+        return "–"  # a training without that n
     return f"{row[metric]:.1f} [{row[f'{metric}_low']:.1f}, {row[f'{metric}_high']:.1f}]"
