@@ -56,7 +56,7 @@ table1-smoke: $(STAMP) ## the same path and files in under 5 minutes, into runs/
 test: lint ## lint, types, import contracts and every test but the drills
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "not drill"
 
-drills: $(STAMP) ## rehearsals: the paper's road on look-alikes; workers, nodes and drivers killed: nothing lost, nothing twice
+drills: $(STAMP) ## rehearsals: every other sweep, the paper's road on look-alikes, submission; workers, nodes and drivers killed: nothing lost, nothing twice
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m drill
 
 test-fast: $(STAMP) ## the tests that start no Ray, no server and no training

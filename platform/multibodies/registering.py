@@ -9,8 +9,10 @@ from pathlib import Path
 
 from multibodies.bodies.loading import load_body
 from multibodies.bundles import settings_of, write_bundle
+from multibodies.checkpoints import read_meta
 from multibodies.errors import UserError
 from multibodies.sweep import Plan
+from multibodies.systems import module_of
 from multibodies.tracking import RunLog, Tracker
 from multibodies.tracking.registry import Registry, check_alias, save_pyfunc
 from multibodies.travelling import copy_source
@@ -57,7 +59,9 @@ def register(run_dir: Path, uri: str, cell: str | None = None, alias: str = WINN
         version = registry.version_of(name, digest)
         new = version is None
         if version is None:
-            source = copy_source("multibodies.bundles", folder)
+            spec = read_meta(network)["spec"]
+            modules = "multibodies.bundles", module_of(spec.get("system", "ours"))
+            source = copy_source(modules, folder)
             defaults = {"n": settings.n, "flow_weight": settings.flow_weight}
             save_pyfunc(folder / "model", bundle, source, defaults)
             tags = {"sweep": told["sweep"], "cell": chosen}

@@ -1,9 +1,9 @@
-"""The source that a model needs where this package is not installed: a module and its imports."""
+"""The source that a model needs where this package is not installed: modules and their imports."""
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from multibodies.files import write_bytes
@@ -12,9 +12,10 @@ PACKAGE = "multibodies"
 ROOT = Path(__file__).parent
 
 
-def copy_source(module: str, folder: Path) -> Path:
-    """Copy the package's files that a module imports, also inside functions; return its folder."""
-    for path in sorted(files_of(module)):
+def copy_source(modules: Iterable[str], folder: Path) -> Path:
+    """Copy modules and the package's files that they import, also inside functions; return the
+    package's folder there."""
+    for path in sorted(set[Path]().union(*map(files_of, modules))):
         write_bytes(folder / PACKAGE / path.relative_to(ROOT), path.read_bytes())
     return folder / PACKAGE
 

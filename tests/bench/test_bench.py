@@ -30,7 +30,7 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.slow
+@pytest.mark.drill
 def test_every_benchmark_runs(tmp_path: Path) -> None:
     suite.run((), tmp_path, device="cpu", rounds=1, threads=1, quick=True)
     rows = json.loads((tmp_path / "bench.json").read_text())

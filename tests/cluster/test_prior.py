@@ -176,6 +176,7 @@ def test_the_gate_is_recorded_and_a_failure_is_said(
 
 
 @pytest.mark.slow
+@pytest.mark.drill
 @pytest.mark.usefixtures("ray_local")
 def test_two_workers_fit_what_one_process_fits(
     rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -63,10 +63,8 @@ def check_nothing_left(ray: Any, before: set[str], seconds: float = 30.0) -> Non
     raise AssertionError(f"left: {alive() - before}, {ray.available_resources()}")
 
 
-@pytest.mark.parametrize(
-    "workers",
-    [pytest.param(1, id="alone"), pytest.param(2, id="workers", marks=pytest.mark.drill)],
-)
+@pytest.mark.drill
+@pytest.mark.parametrize("workers", [1, 2], ids=["alone", "workers"])
 def test_a_training_that_is_stopped_early(
     workers: int, ray_local: Any, tmp_path: Path, tracking_uri: str
 ) -> None:

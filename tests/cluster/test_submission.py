@@ -16,7 +16,7 @@ import pytest
 import ray_head
 from multibodies.uploads import gather
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.slow, pytest.mark.drill, pytest.mark.timeout(400)]
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = str(ROOT / "platform")
 Done = subprocess.CompletedProcess[str]

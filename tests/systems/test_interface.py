@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -21,8 +23,9 @@ from multibodies.core.regressor import Hypotheses, Regressor, RegressorSpec
 from multibodies.errors import UserError
 from multibodies.evaluation import infer_tasks, score_tasks
 from multibodies.local import fit_local
-from multibodies.systems import System, system_of
+from multibodies.systems import System, module_of, system_of
 from multibodies.training import regressor_spec
+from multibodies.travelling import copy_source
 from training_samples import tiny_config
 
 ROW = {"mdn": 3, "cvae": 3, "ours": 3}  # M; all others give one hypothesis
@@ -79,6 +82,22 @@ def test_a_seventh_system_is_one_module_and_one_line(
     images = torch.rand(2, 3, 64, 64)
     with torch.no_grad():
         torch.testing.assert_close(model(images).beta * 2, plain.eval()(images).beta)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_its_source_travels_whole(name: str, tmp_path: Path) -> None:
+    source = copy_source([module_of(name), "multibodies.bundles"], tmp_path)
+    code = f"import {module_of(name)} as m; print(m.__file__)"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == str(source / "systems" / f"{name}.py")
 
 
 @pytest.mark.parametrize("name", ["mdn", "ours"])
