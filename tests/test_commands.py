@@ -73,6 +73,7 @@ def test_sweep_hands_the_plan_on(tmp_path: Path, calls: Callable[..., Calls]) ->
     assert (plan.name, out, how.workers, how.gpus, how.port) == ("table2", tmp_path, 2, 0, 5050)
 
 
+@pytest.mark.slow
 def test_report_is_written_again_and_keeps_its_provenance(run_dir: Path, capsys: Capture) -> None:
     assert cli.main(["report", str(run_dir)]) == 0
     assert "awild" in capsys.readouterr().out

@@ -20,6 +20,8 @@ from multibodies.overlay import Painter, common_extent, from_the_side
 from multibodies.persons import person_square, trained_size
 from multibodies.predict import NOTE, predict
 
+pytestmark = pytest.mark.slow
+
 REAL = Path(__file__).resolve().parents[2] / "shared" / "real"
 
 

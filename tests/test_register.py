@@ -82,6 +82,7 @@ def own_prediction(run: Path, cell: str, picture: Path, n: int, alpha: float) ->
     return hypotheses
 
 
+@pytest.mark.slow
 def test_a_bundle_predicts_as_we_do(bundle: Callable[..., Path], pictures: list[Path]) -> None:
     model = Bundle(bundle())
     run = pictures[0].parent / "run"

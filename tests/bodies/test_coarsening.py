@@ -15,6 +15,8 @@ from multibodies.core.body import BodyArrays, MeshBody, load_body
 from multibodies.core.rotations import axis_angle_to_matrix
 from multibodies.errors import UserError
 
+pytestmark = pytest.mark.slow
+
 SIZES = (108, 431)
 
 

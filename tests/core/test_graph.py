@@ -14,6 +14,8 @@ from multibodies.core.graph import GraphBlock, GraphConvolution, group_norm, row
 from multibodies.core.graph_head import GraphHead, GraphNetwork
 from multibodies.core.spec import RegressorSpec
 
+pytestmark = pytest.mark.slow
+
 V, F = 12, 7
 OPTIONS = {"vertices": V, "channels": 8, "blocks": 1}
 

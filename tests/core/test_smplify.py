@@ -17,6 +17,8 @@ from multibodies.data.motions import motions_of
 from multibodies.data.poses import pose_bank, widen
 from multibodies.systems.spin import POSES
 
+pytestmark = pytest.mark.slow
+
 ROWS = 8
 
 
