@@ -23,7 +23,7 @@ from multibodies.fitting import Task
 from multibodies.local import fit_local
 from multibodies.mixing import RowStream, held_batches, positions, streamed_batches
 from multibodies.training import Batch, Batches
-from training_samples import largest_difference, save_stage1, tiny_config
+from training_samples import largest_difference, tiny_config
 
 pytestmark = pytest.mark.slow
 
@@ -34,11 +34,6 @@ SPIN["augment.noise"] = 0.4
 @pytest.fixture(scope="module")
 def collection(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_collection(tmp_path_factory.mktemp("sets") / "data")
-
-
-@pytest.fixture(scope="module")
-def stage1(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_stage1(tmp_path_factory.mktemp("stage1") / "weights", tiny_config())
 
 
 def _parts(*sizes: int) -> list[Batch]:

@@ -17,6 +17,7 @@ from multibodies.sweep import (
     check_recipe,
     choose_flow_weight,
     describe_plan,
+    errors_by,
     expand,
     is_done,
     load_sweep,
@@ -326,3 +327,12 @@ def test_incomplete_val_scores_are_refused() -> None:
         choose_flow_weight(scores[scores["n"] == 1])
     with pytest.raises(UserError, match="misses a dataset or an n"):
         choose_flow_weight(scores.iloc[:-3])
+
+
+def test_an_error_on_val_that_is_no_number_is_refused_not_left_out_of_a_mean() -> None:
+    scores = val_scores({0.0: 1.0, 1.0: 2.0})
+    scores.loc[scores.index[-1], "mpjpe_mm"] = float("nan")
+    with pytest.raises(UserError, match=r"1 of 12 records have no mpjpe_mm \(.*flow_weight 1.0"):
+        choose_flow_weight(scores)
+    with pytest.raises(UserError, match="no mpjpe_mm"):
+        errors_by(scores, ["flow_weight"], "mpjpe_mm")

@@ -44,16 +44,6 @@ from training_samples import (
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module")
-def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_rows(tmp_path_factory.mktemp("rows") / "data")
-
-
-@pytest.fixture(scope="module")
-def stage1(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_stage1(tmp_path_factory.mktemp("stage1") / "weights", tiny_config())
-
-
 def _state(**changes: Any) -> tuple[fitting.Task, TrainingState]:
     task = fitting.Task(tiny_config(changes), "stage1", Path("data"), Path("out"))
     return task, fitting.build_state(task)

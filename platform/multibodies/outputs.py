@@ -84,32 +84,29 @@ SINGLE: dict[str, Rule] = {"kmeans": quantise_all, "first": first_alone}
 SEVERAL: dict[bool, Rule] = {False: quantise_all, True: first_and_others}
 
 
-def quantised(
-    points: Tensor,
-    log_density: Tensor,
-    alpha: float,
-    n: int,
-    evaluation: EvaluationConfig,
-    image_ids: Sequence[str],
-) -> Outputs:
+class Weighted(NamedTuple):
+    """Hypotheses of the images `image_ids`: points [B, M, D], weighted by p^alpha of log_density
+    [B, M]."""
+
+    points: Tensor
+    log_density: Tensor
+    alpha: float
+    image_ids: Sequence[str]
+
+
+def quantised(given: Weighted, n: int, evaluation: EvaluationConfig) -> Outputs:
     """The n-quantised best of M, as evaluation.single or .keep_first says."""
     rule = SINGLE[evaluation.single] if n == 1 else SEVERAL[evaluation.keep_first]
-    return rule(points, log_density, alpha, n, evaluation.restarts)
+    return rule(given.points, given.log_density, given.alpha, n, evaluation.restarts)
 
 
-def drawn(
-    points: Tensor,
-    log_density: Tensor,
-    alpha: float,
-    n: int,
-    evaluation: EvaluationConfig,
-    image_ids: Sequence[str],
-) -> Outputs:
+def drawn(given: Weighted, n: int, evaluation: EvaluationConfig) -> Outputs:
     """Random modes (supplement C): n hypotheses themselves, by p^alpha without replacement.
 
     Seeded by the image's id alone. Settings of K-means do not bear on them, and centroid and medoid
     are the same.
     """
+    points, log_density, alpha, image_ids = given
     weights = hypothesis_weights(log_density, alpha)
     order = draw_order(log_density, alpha, [seed_of_image(name) for name in image_ids])
     chosen = order[:, :n]
@@ -134,8 +131,8 @@ def make_outputs(
     image_ids: Sequence[str],
 ) -> Outputs:
     """Make n outputs of points [B, M, D] as evaluation.quantizer says; image_ids name the B."""
-    make = QUANTIZERS[evaluation.quantizer]
-    return make(points, log_density, alpha, n, evaluation, image_ids)
+    given = Weighted(points, log_density, alpha, image_ids)
+    return QUANTIZERS[evaluation.quantizer](given, n, evaluation)
 
 
 def centroid(values: Tensor, outputs: Outputs) -> Tensor:

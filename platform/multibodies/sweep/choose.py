@@ -15,8 +15,8 @@ def choose_flow_weight(val: pd.DataFrame) -> tuple[float, dict[float, float]]:
 
     The error is MPJPE-n averaged over images, seeds and trainings, then over datasets and over
     n > 1 with equal weight. One alpha serves all cells. Ties go to the smaller alpha, the weaker
-    departure from uniform. Raises UserError on missing columns, on no n > 1, or where a candidate
-    misses a dataset or an n.
+    departure from uniform. Raises UserError on missing columns, on no n > 1, on an error that is no
+    number, or where a candidate misses a dataset or an n.
     """
     missing = [column for column in COLUMNS if column not in val.columns]
     if missing:
@@ -24,12 +24,14 @@ def choose_flow_weight(val: pd.DataFrame) -> tuple[float, dict[float, float]]:
     several = val[val["n"] > 1]
     if several.empty:
         raise UserError("val scores have no n > 1; n = 1 alone cannot choose the flow weight")
-    scored = several.groupby(["dataset", "n"])["flow_weight"].nunique()
-    if (scored != several["flow_weight"].nunique()).any():
+    refuse_nan(several, "mpjpe_mm")
+    grouped = several.groupby(["flow_weight", "dataset", "n"])["mpjpe_mm"]
+    means = grouped.mean().unstack(["dataset", "n"])
+    if means.isna().to_numpy().any():
         raise UserError(
             "val scores: a candidate flow weight misses a dataset or an n; score them all"
         )
-    ranked = errors_by(several, ["flow_weight"], "mpjpe_mm")
+    ranked = means.mean(axis=1).sort_index()
     errors = {float(str(alpha)): float(error) for alpha, error in ranked.items()}
     return min(errors, key=lambda alpha: (errors[alpha], alpha)), errors
 
@@ -57,5 +59,18 @@ def best_of(val: pd.DataFrame, metric: str) -> tuple[str, dict[str, float]]:
 
 def errors_by(val: pd.DataFrame, by: list[str], column: str) -> pd.Series:
     """Return the mean of `column` for each value of the columns `by`, sorted by them: over the
-    records of each dataset and n, then over datasets and n with equal weight."""
+    records of each dataset and n, then over datasets and n with equal weight. Raises UserError on
+    an error that is no number."""
+    refuse_nan(val, column)
     return val.groupby([*by, "dataset", "n"])[column].mean().groupby(by).mean()
+
+
+def refuse_nan(val: pd.DataFrame, column: str) -> None:
+    """Raise UserError where a record's error is no number, which a mean would leave out."""
+    bad = val[val[column].isna()]
+    if len(bad):
+        first = ", ".join(f"{key} {value}" for key, value in bad.iloc[0].items() if key != column)
+        raise UserError(
+            f"val scores: {len(bad)} of {len(val)} records have no {column} (the first: {first}); "
+            "a training that diverged? leave it out or score it again"
+        )

@@ -86,8 +86,8 @@ class Sweep:
     `choose_on`.
 
     `rows` name trainings by settings of their own, in place of axes. `notes` go into the report and
-    bear no identity. `vary`: "all" crosses the
-    trainings' axes, "one" varies each alone around the other settings.
+    bear no identity. `vary`: "all" crosses the trainings' axes, "one" varies each alone around the
+    other settings.
     """
 
     name: str

@@ -17,7 +17,7 @@ from multibodies.core.regressor import Hypotheses, Regressor, RegressorSpec
 from multibodies.core.rotations import axis_angle_to_matrix
 from multibodies.core.skinning import VertexBody
 from multibodies.systems.base import System
-from multibodies.systems.recipes import spec_of
+from multibodies.systems.recipes import seeded, spec_of
 from multibodies.training import Batch, Forward, Memory, build_objective
 
 
@@ -75,10 +75,8 @@ class Cvae(System):
         size = config.loss.vertices_sampled
         vertices = len(VertexBody(arrays, size).index)
         options = config.cvae.model_dump(include={"code", "hidden"}) | {"vertices": vertices}
-        spec, seed = spec_of(config, options), config.stage2.seed
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)  # draws the encoder
-            generator = torch.Generator().manual_seed(seed)
+        spec = spec_of(config, options)
+        with seeded(config) as generator:
             return coded_from(stage1, spec, config.stage2.spread, generator)
 
     def forward(self, model: Regressor, config: Config, arrays: BodyArrays) -> nn.Module:

@@ -31,6 +31,7 @@ from multibodies.core.resnet import ResNet
 from multibodies.core.rotations import axis_angle_to_matrix, rotation_6d_to_matrix
 from multibodies.core.spec import CAMERA, POSE, SHAPE
 from multibodies.systems.base import System
+from multibodies.systems.recipes import seeded
 from multibodies.training import Memory, build_objective, regressor_spec
 
 MESH = "graph_mesh"
@@ -129,8 +130,7 @@ class GraphCMR(System):
         Raises UserError where the body cannot be coarsened to graphcmr.vertices.
         """
         coarse = coarsen(arrays, config.graphcmr.vertices)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(config.stage2.seed)
+        with seeded(config):
             model = GraphRegressor(self.spec(config))
         model.trunk.load_state_dict(stage1.trunk.state_dict())
         model.pooling.load_state_dict(stage1.pooling.state_dict())

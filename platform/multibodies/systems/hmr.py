@@ -22,6 +22,7 @@ from multibodies.core.regressor import Hypotheses, Parts, Regressor, RegressorSp
 from multibodies.core.rotations import axis_angle_to_matrix
 from multibodies.data.motions import Motions, identity_of, motions_of
 from multibodies.systems.base import System
+from multibodies.systems.recipes import seeded
 from multibodies.training import Batch, Forward, Memory, build_objective, regressor_spec
 
 
@@ -127,8 +128,7 @@ class HMRSystem(System):
         """Begin with stage 1's regressor and new discriminators."""
         options = {name: getattr(config.hmr, name) for name in ("critic_hidden", "critic_rate")}
         spec = replace(regressor_spec(config.model, 1), system="hmr", options=options)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(config.stage2.seed)
+        with seeded(config):
             model = HMR(spec)
         model.load_state_dict({**model.state_dict(), **stage1.state_dict()})
         return model

@@ -16,7 +16,7 @@ from multibodies.core.objective import Labels, Loss, Objective, Outcome
 from multibodies.core.regressor import Hypotheses, Regressor, RegressorSpec
 from multibodies.core.rotations import axis_angle_to_matrix, matrix_to_rotation_6d
 from multibodies.systems.base import System
-from multibodies.systems.recipes import spec_of
+from multibodies.systems.recipes import seeded, spec_of
 from multibodies.training import Memory, build_objective
 
 
@@ -72,10 +72,8 @@ class Mdn(System):
     def start(self, stage1: Regressor, config: Config, arrays: BodyArrays) -> Regressor:
         """Make M noisy copies of stage 1's pose. Raises UserError on a head that it has not."""
         options = config.mdn.model_dump(include={"learns", "variance"})
-        spec, seed = spec_of(config, options), config.stage2.seed
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)  # draws the layers that stage 1 has not
-            generator = torch.Generator().manual_seed(seed)
+        spec = spec_of(config, options)
+        with seeded(config) as generator:
             return mixture_from(stage1, spec, config.stage2.spread, generator)
 
     def objective(self, config: Config, arrays: BodyArrays, memory: Memory | None) -> Loss:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from multibodies.config import SYSTEMS
 from multibodies.sweep import Plan
 from multibodies.sweep.plan import Training
 
@@ -13,12 +14,12 @@ def titles(plan: Plan) -> dict[str, str]:
     """Return each row's title: its system's, and its own name besides where that is not the
     system's and another row has the system too."""
     rows = plan.sweep.rows
-    systems = {name: plan.sweep.config(row).system for name, row in rows.items()}
-    shared = [system.name for system in systems.values()]
+    systems = {name: row.get("system.name", plan.base.system.name) for name, row in rows.items()}
+    shared = [*systems.values()]
     return {
-        name: system.about.title
-        if name == system.name or shared.count(system.name) == 1
-        else f"{system.about.title} ({name})"
+        name: SYSTEMS[system].title
+        if name == system or shared.count(system) == 1
+        else f"{SYSTEMS[system].title} ({name})"
         for name, system in systems.items()
     }
 
