@@ -31,6 +31,8 @@ from multibodies.scoring import Cell, score_hypotheses
 from multibodies.sidecars import read_sidecar
 from multibodies.truth import truth_from_rows
 
+pytestmark = pytest.mark.slow
+
 SPLIT, M = "wild-test", 4
 
 

@@ -22,6 +22,8 @@ from threedpw_samples import (
     load_fields,
 )
 
+pytestmark = pytest.mark.slow
+
 # OpenPose's output.md: COCO's 18 keypoints, and where BODY_25 has them.
 COCO18_IN_25 = {0: 0, 1: 1, 2: 2, 3: 3, 4: 4, 5: 5, 6: 6, 7: 7, 8: 9, 9: 10, 10: 11, 11: 12,
                 12: 13, 13: 14, 14: 15, 15: 16, 16: 17, 17: 18}  # fmt: skip

@@ -23,6 +23,8 @@ from threedpw_samples import (
     Tree,
 )
 
+pytestmark = pytest.mark.slow
+
 
 def test_the_look_alikes_pickles_are_python_2s(threedpw: Tree) -> None:
     content = threedpw.file("test").read_bytes()
