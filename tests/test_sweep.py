@@ -293,6 +293,12 @@ def test_smoke_sizes_win_over_set(table2: Sweep) -> None:
     assert small.config().evaluation.n == table2.config().evaluation.n
 
 
+def test_a_size_of_set_below_smoke_s_is_kept(table2: Sweep) -> None:
+    one = {"system.name": "hmr", "stage2.num_hypotheses": 1, "evaluation.n": [1]}
+    small = smoke_variant(replace(table2, fixed={**table2.fixed, **one}))
+    assert small.config().stage2.num_hypotheses == 1
+
+
 def val_scores(errors: dict[float, float]) -> pd.DataFrame:
     rows = [
         {"dataset": dataset, "flow_weight": alpha, "n": n, "mpjpe_mm": error + offset}

@@ -15,19 +15,21 @@ GRACE = 2  # steps before a training may be stopped
 def smoke_variant(sweep: Sweep) -> Sweep:
     """Return the ends of each axis for the first seed at smoke size, named `<name>-smoke`.
 
-    Smoke's sizes win over `[set]`. Of axes that vary one at a time, only the first and the last
-    are kept.
+    Smoke's sizes win over `[set]` unless those are smaller. Of axes that vary one at a time, only
+    the first and the last are kept.
     """
     over_files = sweep.config().data.source != "embedded"
     profile, full = ("paper-smoke", "paper") if over_files else ("smoke", "embedded")
     smoke = PROFILES[profile]
 
-    def is_size(key: str) -> bool:
+    def is_larger(key: str, value: Any) -> bool:
         section, _, leaf = key.partition(".")
-        usual = PROFILES[full].get(section, {})
-        return leaf in smoke.get(section, {}) and smoke[section][leaf] != usual.get(leaf)
+        size, usual = (tree.get(section, {}).get(leaf) for tree in (smoke, PROFILES[full]))
+        if size is None or size == usual:
+            return False
+        return not (isinstance(size, int) and isinstance(value, int) and value < size)
 
-    kept = {key: value for key, value in sweep.fixed.items() if not is_size(key)}
+    kept = {key: value for key, value in sweep.fixed.items() if not is_larger(key, value)}
     train = {key: values[-1:] for key, values in sweep.train.items()}
     small = replace(
         sweep,
