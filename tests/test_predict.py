@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import math
 from pathlib import Path
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
+import torch
 from PIL import Image
 
 from model_samples import save_prior, save_regressor
@@ -60,6 +63,29 @@ def test_picture_and_numbers_are_written(models: Path, photo: Path, tmp_path: Pa
     with Image.open(png) as picture:
         assert picture.info["Description"] == NOTE
         assert np.asarray(picture).std() > 10
+
+
+def test_random_modes_are_drawn_by_the_photographs_name_and_weigh_the_same(
+    models: Path, photo: Path, tmp_path: Path
+) -> None:
+    """Waiting times of rate p^alpha, one by one; at alpha = 0 the densities do not count."""
+    seed = int.from_bytes(hashlib.sha256(photo.name.encode()).digest()[:4])
+    for alpha in (0.0, 0.5):
+        parts = models / "model", models / "prior", tmp_path / "out"
+        told = [
+            json.loads(
+                predict(photo, None, n, *parts, flow_weight=alpha, quantizer=q)[1].read_text()
+            )
+            for n, q in ((6, "kmeans"), (4, "random"))
+        ]
+        density = {row["hypothesis"]: row["log_density"] for row in told[0]["hypotheses"]}
+        waits = torch.empty(6, dtype=torch.float64)
+        waits.exponential_(generator=torch.Generator().manual_seed(seed))
+        rings = {m: math.log(waits[m]) - alpha * density[m] for m in range(6)}
+        first = sorted(rings, key=lambda m: rings[m])[:4]
+        assert [row["hypothesis"] for row in told[1]["hypotheses"]] == first
+        assert [row["weight"] for row in told[1]["hypotheses"]] == [0.25] * 4
+        assert told[1]["quantizer"] == "random"
 
 
 def test_keypoints_lie_where_the_camera_puts_them_in_the_photograph(

@@ -144,6 +144,25 @@ def test_a_licensed_body_stays_at_home(
     Bundle(folder)
 
 
+@pytest.mark.slow
+def test_a_model_scored_by_random_modes_predicts_by_them(
+    bundle: Callable[..., Path], pictures: list[Path]
+) -> None:
+    """And a bundle of before, which does not say, by K-means."""
+    folder = bundle()
+    told = json.loads((folder / SETTINGS).read_text())
+    assert told.pop("quantizer") == "kmeans"
+    (folder / SETTINGS).write_text(json.dumps(told))
+    paths = [str(path) for path in pictures]
+    weights = Bundle(folder).predict(paths)["weight"]
+    assert not np.allclose(weights, 1 / 3)
+    arrays, checkpoint = load_body(None), pictures[0].parent / "run/cells/a/weights"
+    settings = settings_of(checkpoint, arrays, SIZE, {**EVALUATION, "quantizer": "random"})
+    assert settings.quantizer == "random"
+    (folder / SETTINGS).write_text(json.dumps({**told, "quantizer": settings.quantizer}))
+    np.testing.assert_allclose(Bundle(folder).predict(paths)["weight"], 1 / 3)
+
+
 def test_damaged_settings_are_named(bundle: Callable[..., Path]) -> None:
     folder = bundle()
     (folder / SETTINGS).write_text("{}")

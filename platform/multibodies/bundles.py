@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,8 @@ OUTPUTS = (
 
 @dataclass(frozen=True)
 class Settings:
-    """What stands in model.json. flow_weight, n: where a caller asks for none."""
+    """What stands in model.json. flow_weight, n: where a caller asks for none; quantizer: how n of
+    the M are taken, as the network was scored."""
 
     image_size: int
     num_hypotheses: int
@@ -50,6 +51,7 @@ class Settings:
     n: int
     body_name: str
     body_sha256: str
+    quantizer: str = "kmeans"
     units: str = UNITS
 
 
@@ -77,7 +79,8 @@ def read_settings(folder: Path) -> Settings:
     path = folder / SETTINGS
     try:
         told = json.loads(path.read_text(encoding="utf-8"))
-        return Settings(**{field.name: told[field.name] for field in fields(Settings)})
+        asked = [f.name for f in fields(Settings) if f.default is MISSING or f.name in told]
+        return Settings(**{name: told[name] for name in asked})
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path}: not a model's settings ({error}); register it again") from None
 
@@ -124,8 +127,8 @@ class Bundle:
         images: uint8 RGB [N, H, W, 3] or [H, W, 3], or a path or several. Metres and radians in the
         camera's frame (x right, y down, z forward), joints [N, n, 24, 3] about the mid-hip, theta
         [N, n, 24, 3] as axis-angle, camera s, tx, ty of the square about the photograph, keypoints
-        [N, n, 24, 2] in its pixels, weight [N, n] the heaviest first. Raises UserError on other
-        input and on n > M.
+        [N, n, 24, 2] in its pixels, weight [N, n] the heaviest first, drawn ones as they were
+        drawn. Raises UserError on other input and on n > M.
         """
         settings = self.settings
         n = settings.n if n is None else int(n)
@@ -138,7 +141,7 @@ class Bundle:
         stored = infer_images(self._inference, names, np.stack(pixels))
         check_hypotheses(stored, "this model")
         rows = [
-            choose(stored.rows([index]), n, alpha, square).rows()
+            choose(stored.rows([index]), n, alpha, square, settings.quantizer).rows()
             for index, square in enumerate(squares)
         ]
         return {name: np.array([[one[name] for one in row] for row in rows]) for name in OUTPUTS}
@@ -172,4 +175,5 @@ def settings_of(
     size = int((checkpoints.read_meta(checkpoint).get("spec") or {}).get("num_hypotheses", 1))
     asked = [n for n in evaluation["n"] if n <= min(5, size)]
     alpha = float(evaluation["flow_weight"])
-    return Settings(image_size, size, alpha, max(asked, default=1), body.name, body.sha256)
+    n, quantizer = max(asked, default=1), str(evaluation.get("quantizer", "kmeans"))
+    return Settings(image_size, size, alpha, n, body.name, body.sha256, quantizer)

@@ -6,7 +6,6 @@ Shapes: B image, M hypothesis, N output, K joint, D dimension. Metres.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -15,7 +14,7 @@ import torch
 from torch import Tensor
 
 from multibodies.config import EvaluationConfig
-from multibodies.core.drawing import draw_order, drawn_clusters
+from multibodies.core.drawing import draw_order, drawn_clusters, seed_of_image
 from multibodies.core.joints import centre_on_mid_hips
 from multibodies.core.quantizer import Clusters, cluster_means, hypothesis_weights, kmeans, medoids
 from multibodies.core.rotations import rotation_6d_to_matrix
@@ -112,11 +111,6 @@ def drawn(given: Weighted, n: int, evaluation: EvaluationConfig) -> Outputs:
     chosen = order[:, :n]
     only = torch.zeros_like(weights).scatter_(1, chosen, 1.0)
     return Outputs(drawn_clusters(points, weights, chosen), only, points)
-
-
-def seed_of_image(image_id: str) -> int:
-    """Return 32 bits, all that a CPU's generator takes, that depend on an image's id alone."""
-    return int.from_bytes(hashlib.sha256(image_id.encode()).digest()[:4])
 
 
 QUANTIZERS = {"kmeans": quantised, "random": drawn}

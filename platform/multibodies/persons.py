@@ -1,12 +1,12 @@
 """n hypotheses for a person in a photograph, out of the M that a network gives.
 
-Shapes: M hypothesis, N output, K = 24 joints (j24), 14 of H36M. Each output is a medoid, a
-hypothesis of the network's own, because a centroid of joints has no mesh.
+Shapes: M hypothesis, N output, K = 24 joints (j24), 14 of H36M. Each output is a hypothesis of the
+network's own, a medoid or a drawn one, because a centroid of joints has no mesh.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from multibodies.core.drawing import draw_order, seed_of_image
 from multibodies.core.quantizer import Quantised, hypothesis_weights, quantise
 from multibodies.core.rotations import matrix_to_axis_angle, rotation_6d_to_matrix
 from multibodies.data.crops import BOX_SCALE, Square, from_ndc, square_around
@@ -23,12 +24,14 @@ from multibodies.hypotheses import StoredHypotheses
 
 Box = tuple[float, float, float, float]
 Picture = npt.NDArray[np.uint8]
+Chosen = tuple[list[int], list[float]]
 UNITS = "metres, radians; x right, y down, z forward; keypoints in pixels of the image"
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """n bodies of one person, the heaviest cluster first."""
+    """n bodies of one person, the heaviest cluster first; drawn ones in their order, of equal
+    mass."""
 
     stored: StoredHypotheses
     chosen: tuple[int, ...]
@@ -77,12 +80,31 @@ def person_square(photo: Picture, box: Box | None) -> Square:
     return square_around(0, 0, width, height, scale=1)
 
 
-def choose(stored: StoredHypotheses, n: int, flow_weight: float, square: Square) -> Prediction:
-    """Quantise the M hypotheses of one image to n medoids (equations 2 and 3)."""
+def choose(
+    stored: StoredHypotheses, n: int, flow_weight: float, square: Square, quantizer: str = "kmeans"
+) -> Prediction:
+    """Take n of the M hypotheses of one image, as `quantizer` of CHOICES says."""
+    chosen, mass = CHOICES[quantizer](stored, n, flow_weight)
+    return Prediction(stored, tuple(chosen), tuple(mass), square)
+
+
+def nearest(stored: StoredHypotheses, n: int, alpha: float) -> Chosen:
+    """The medoids of weighted K-means (equations 2 and 3), with their clusters' mass."""
     joints = torch.from_numpy(stored.joints_j24).double()
-    weights = hypothesis_weights(torch.from_numpy(stored.log_density).double(), flow_weight)
+    weights = hypothesis_weights(torch.from_numpy(stored.log_density).double(), alpha)
     search = {"restarts": 2, "rounds": 3}  # a few per cent of the network's time
     quantised: Quantised = quantise(joints, joints, weights, n, representative="medoid", **search)
-    chosen = tuple(int(i) for i in quantised.medoids[0])
-    mass = tuple(float(w) for w in quantised.clusters.mass[0])
-    return Prediction(stored, chosen, mass, square)
+    return quantised.medoids[0].tolist(), quantised.clusters.mass[0].tolist()
+
+
+def drawn(stored: StoredHypotheses, n: int, alpha: float) -> Chosen:
+    """Random modes (supplement C), drawn by p^alpha and seeded by the image's id."""
+    log_density = torch.from_numpy(stored.log_density)
+    order = draw_order(log_density, alpha, [seed_of_image(stored.image_id[0])])
+    return order[0, :n].tolist(), [1 / n] * n
+
+
+CHOICES: dict[str, Callable[[StoredHypotheses, int, float], Chosen]] = {
+    "kmeans": nearest,
+    "random": drawn,
+}

@@ -47,6 +47,7 @@ def predict(
     out: str | Path,
     *,
     flow_weight: float = 1.0,
+    quantizer: str = "kmeans",
     body: str | None = None,
     image_size: int | None = None,
 ) -> tuple[Path, Path]:
@@ -66,7 +67,7 @@ def predict(
     pixels = crop(photo, square, size)
     stored = infer_images(Inference(*parts, arrays), [Path(image).name], pixels[None])
     check_hypotheses(stored, checkpoint)
-    prediction = choose(stored, n, flow_weight, square)
+    prediction = choose(stored, n, flow_weight, square, quantizer)
     about = {
         "image": Path(image).name,
         "box": None if box is None else list(box),
@@ -75,6 +76,7 @@ def predict(
         "n": n,
         "num_hypotheses": stored.num_hypotheses,
         "flow_weight": flow_weight,
+        "quantizer": quantizer,
         "checkpoint": checkpoints.identity(checkpoint),
         "prior": checkpoints.identity(prior),
         "note": NOTE,

@@ -38,6 +38,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--flow-weight", type=float, default=1.0, help="alpha of eq. 2 (default: 1)"
     )
+    parser.add_argument(
+        "--quantizer",
+        choices=("kmeans", "random"),
+        help="how n of the M are taken (default: as the run was scored)",
+    )
 
 
 def box(text: str) -> Box:
@@ -66,6 +71,7 @@ def run(args: argparse.Namespace) -> None:
         prior,
         args.out,
         flow_weight=args.flow_weight,
+        quantizer=args.quantizer or plan.get("evaluation", {}).get("quantizer", "kmeans"),
         body=plan.get("body", {}).get("path"),
         image_size=size,
     )

@@ -5,6 +5,7 @@ Legend: B image, M hypothesis, N output, D dimension. Metres; energies in m^2.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 
 import torch
@@ -12,6 +13,11 @@ from torch import Tensor
 
 from multibodies.core.quantizer import Clusters
 from multibodies.errors import UserError
+
+
+def seed_of_image(image_id: str) -> int:
+    """Return 32 bits, all that a CPU's generator takes, that depend on an image's id alone."""
+    return int.from_bytes(hashlib.sha256(image_id.encode()).digest()[:4])
 
 
 def draw_order(log_density: Tensor, alpha: float, seeds: Sequence[int]) -> Tensor:
