@@ -112,8 +112,10 @@ stage1 = "shipped"
 [evaluation]
 n = [1, 2, 4]
 splits = ["wild-test"]
+selection = "official"
 [rows.many]
 "loss.ri" = 0.0
+"evaluation.flow_weight" = 0.25
 "evaluation.quantizer" = "random"
 [rows.one]
 "stage2.num_hypotheses" = 1
@@ -121,7 +123,7 @@ splits = ["wild-test"]
 """
 
 
-def test_rows_keep_their_quantizer_and_the_n_that_they_have(
+def test_runs_and_rows_keep_how_they_were_scored_unless_asked_otherwise(
     run: Path, tmp_path: Path, capsys: Capture
 ) -> None:
     path, folder = tmp_path / "rows.toml", tmp_path / "run"
@@ -143,14 +145,23 @@ def test_rows_keep_their_quantizer_and_the_n_that_they_have(
         task.run()
         told = {"stage2": {"seed": 0}, "loss": {"ri": 0.0}}
         write_record(folder / "cells" / name / "recipe.json", told)
+    own = score(folder, tmp_path / "own")
+    weights = own.groupby("training")["flow_weight"].unique().map(list).to_dict()
+    assert weights == {"seed0-many": [0.25], "seed0-one": [1.0]}
+    strict = score(folder, tmp_path / "strict", "--set", "evaluation.selection=strict")
+    assert (own["re_mm"] >= strict["re_mm"] - 1e-9).all()  # MPJPE's hypothesis may not be RE's
+    assert not np.allclose(own["re_mm"], strict["re_mm"])
+    released = score(folder, tmp_path / "released", "--profile", "released", "--n", "1")
+    assert set(released["flow_weight"]) == {load_config("released").evaluation.flow_weight}
     frame = score(folder, tmp_path / "out", "--flow-weights", "0")
     found = {name: sorted(set(part["n"])) for name, part in frame.groupby("training")}
     assert found == {"seed0-many": [1, 2, 4], "seed0-one": [1]}
     assert "–" in capsys.readouterr().out
     asked = ("--flow-weights", "0", "--n", "2,4")
     assert cli.main(["score", str(folder), "--out", str(tmp_path / "none"), *asked]) == 2
-    kmeans = score(folder, tmp_path / "k", *asked[:2], "--set", "evaluation.quantizer=kmeans")
-    many = [x[(x["training"] == "seed0-many") & (x["n"] == 2)] for x in (frame, kmeans)]
+    other = ("--set", "evaluation.selection=strict", "--set", "evaluation.quantizer=kmeans")
+    kmeans = score(folder, tmp_path / "k", *other)
+    many = [x[(x["training"] == "seed0-many") & (x["n"] == 2)] for x in (strict, kmeans)]
     assert not np.allclose(many[0]["mpjpe_mm"], many[1]["mpjpe_mm"])
 
 

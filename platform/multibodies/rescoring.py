@@ -22,8 +22,8 @@ from multibodies.sidecars import read_sidecar
 from multibodies.sweep.definition import N_KEY
 from multibodies.sweep.state import PLAN_FILE
 
-KEPT = ("n", "restarts")  # of a run's evaluation; the rest is asked for or the default
-OF_ROW = ("evaluation.n", "evaluation.quantizer")  # of the row of a training
+EVALUATION = "evaluation."
+KEPT = ("evaluation.n", "evaluation.restarts", "evaluation.quantizer")  # under another profile
 PARTS = "parts"
 
 
@@ -89,12 +89,17 @@ def configs_of(
 ) -> list[tuple[Source, Config]]:
     """Return each training's settings: the run's and its row's, under what is asked for.
 
-    Where trainings differ in M, each is scored for the n that it has. Raises UserError.
+    Another profile's evaluation wins over the run's but for KEPT. Where trainings differ in M, each
+    is scored for the n that it has. Raises UserError.
     """
     base = profile or stored.profile or "embedded"
     largest, found = max(source.num_hypotheses for source in stored.sources), []
+    told = stored.settings or {}
     for source in stored.sources:
-        mine = {**(stored.settings or {}), **source.settings, **overrides}
+        both = {**told, **source.settings}
+        if profile is not None:
+            both = {k: v for k, v in both.items() if k in KEPT or not k.startswith(EVALUATION)}
+        mine = {**both, **overrides}
         n = mine.get(N_KEY, ())
         if n and max(n) <= largest:
             mine[N_KEY] = [one for one in n if one <= source.num_hypotheses]
@@ -158,7 +163,8 @@ def _of_sweep(folder: Path) -> Stored:
     if not sources or not all(source.splits for source in sources):
         raise UserError(f"{folder}: no hypotheses yet; run `multibodies sweep` to its end first")
     config, weights = recipe["config"], folder / "prior" / "weights"
-    settings = {f"evaluation.{key}": config["evaluation"][key] for key in KEPT}
+    evaluation = {k: v for k, v in config["evaluation"].items() if k != "splits"}
+    settings = {f"{EVALUATION}{key}": value for key, value in evaluation.items()}
     settings["body.path"] = config["body"]["path"]
     prior = weights if weights.is_dir() else None
     return Stored(sources, folder / "data", prior, config["profile"], settings)
@@ -169,7 +175,7 @@ def _cell(folder: Path, name: str, rows: Mapping[str, Mapping[str, Any]]) -> dic
     recipe = read_record(folder / "cells" / name / RECIPE)
     row = rows.get(name.partition("-")[2], {})
     named = {"stage2.seed": recipe["stage2"]["seed"], "loss.ri": recipe["loss"]["ri"]}
-    return named | {key: row[key] for key in OF_ROW if key in row}
+    return named | {key: value for key, value in row.items() if key.startswith(EVALUATION)}
 
 
 def _size(source: Source) -> dict[str, Any]:
