@@ -22,7 +22,7 @@ from multibodies.report.rewriting import rewrite_report
 from multibodies.report.summary import show
 from multibodies.report.table1.fairness import UNSTATED, sameness
 from multibodies.report.table1.lines import lines_of, of_lines, result_section, table_rows
-from multibodies.report.table1.pairs import difference_rows, sentences, verdict
+from multibodies.report.table1.pairs import difference_rows, pairs_of, sentences, verdict
 from multibodies.report.table1.published import published_section
 from multibodies.report.table1.write import write_table1
 from table1_samples import SYSTEMS, details_of, facts_of, hidden, records_of
@@ -147,6 +147,17 @@ def test_a_single_hypothesis_has_one_line_whatever_the_flow_weight(tmp_path: Pat
         ("Ours, flow_weight 0", "SMPL-MDN, flow_weight 0"),
         ("Ours, flow_weight 1", "SMPL-MDN, flow_weight 1"),
     }
+
+
+def test_a_variant_of_ours_is_compared_with_the_other_systems(facts: Facts) -> None:
+    (axis,) = facts.axes
+    at = {"HMR": "HMR", "SMPL-MDN": "Ours (uniform)", "Ours": "Ours"}
+    cells = [replace(c, settings={"row": at[c.settings["row"]]}) for c in facts.cells]
+    efforts = [replace(e, row=at[e.row]) for e in facts.efforts]
+    axes = (replace(axis, values=tuple(at.values())),)
+    changed = replace(facts, axes=axes, cells=tuple(cells), efforts=tuple(efforts))
+    pairs = [(mine.label, other.label) for mine, other in pairs_of(changed, lines_of(changed))]
+    assert pairs == [("Ours", "HMR"), ("Ours", "Ours (uniform)"), ("Ours (uniform)", "HMR")]
 
 
 def test_what_is_the_same_is_told_apart_from_what_is_not(facts: Facts) -> None:

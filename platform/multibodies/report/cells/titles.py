@@ -9,6 +9,8 @@ from multibodies.sweep.plan import Training
 ROW = "row"  # the key of the axis that a sweep's rows are
 BASE = "ours"  # the row that the others are compared with, else the first
 
+NAMED = " ("  # begins a row's own name behind its system's
+
 
 def titles(plan: Plan) -> dict[str, str]:
     """Return each row's title: its system's, and its own name besides where that is not the
@@ -19,9 +21,14 @@ def titles(plan: Plan) -> dict[str, str]:
     return {
         name: SYSTEMS[system].title
         if name == system or shared.count(system) == 1
-        else f"{SYSTEMS[system].title} ({name})"
+        else f"{SYSTEMS[system].title}{NAMED}{name})"
         for name, system in systems.items()
     }
+
+
+def same_system(title: str, other: str) -> bool:
+    """Tell whether two rows of these titles are of one system."""
+    return title.partition(NAMED)[0] == other.partition(NAMED)[0]
 
 
 def title_of(plan: Plan, training: Training) -> str:

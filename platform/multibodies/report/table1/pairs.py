@@ -1,4 +1,5 @@
-"""Ours against each other system: paired differences over the same images, and what they say.
+"""Ours against each other line, and each variant of ours against each other system: paired
+differences over the same images, and what they say.
 
     difference(image) = mean over seeds of error(ours) - error(other)
 
@@ -14,7 +15,7 @@ from multibodies.report.cells.contrasts import Pairs, paired_rows
 from multibodies.report.cells.errors import Errors
 from multibodies.report.cells.facts import Facts, Point
 from multibodies.report.cells.tables import by_n
-from multibodies.report.cells.titles import ROW
+from multibodies.report.cells.titles import ROW, same_system
 from multibodies.report.page import Figure, Section
 
 Record = dict[str, Any]
@@ -30,19 +31,31 @@ DEFINED = (
 def difference_rows(
     found: Sequence[Errors], facts: Facts, lines: Sequence[Point], samples: int
 ) -> list[Record]:
-    """Return a row per dataset, other line, n that both have, and metric, as `paired_rows`."""
-    base = next(axis.base for axis in facts.axes if axis.key == ROW)
-    ours = [line for line in lines if line.settings[ROW] == base]
-    named = []
-    for other in (line for line in lines if line.settings[ROW] != base):
-        mine = next((line for line in ours if _rest(line) == _rest(other)), ours[0])
-        label = {"of": mine.label, "against": other.label}
-        named.append((label, _by_seed(facts, mine, other)))
+    """Return a row per dataset, pair of lines, n that both have, and metric, as `paired_rows`."""
+    named = [
+        ({"of": mine.label, "against": other.label}, _by_seed(facts, mine, other))
+        for mine, other in pairs_of(facts, lines)
+    ]
     return [
         {"dataset": errors.dataset, **row}
         for errors in found
         for row in paired_rows(errors, named, samples)
     ]
+
+
+def pairs_of(facts: Facts, lines: Sequence[Point]) -> list[tuple[Point, Point]]:
+    """Return whom to compare: the base with all others, then each variant of it, a row of the same
+    system, with the rows of other systems; at the same flow weight where both have it."""
+    axis = next(axis for axis in facts.axes if axis.key == ROW)
+    variants = [row for row in axis.values if row != axis.base and same_system(row, axis.base)]
+    found = []
+    for row in (axis.base, *variants):
+        own = [line for line in lines if line.settings[ROW] == row]
+        left_out = {axis.base, *variants} if row in variants else {row}
+        for other in (line for line in lines if line.settings[ROW] not in left_out):
+            mine = next((line for line in own if _rest(line) == _rest(other)), own[0])
+            found.append((mine, other))
+    return found
 
 
 def sentences(rows: Sequence[Record]) -> list[str]:

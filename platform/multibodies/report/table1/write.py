@@ -84,10 +84,15 @@ def _compared(folder: Path, rows: Sequence[Record]) -> list[Section]:
     """Return the base against the other lines, if there are any."""
     if not rows:
         return []
-    mine = [{**row, "effect": row["against"]} for row in rows if row["metric"] == "mpjpe"]
+    base = rows[0]["of"].partition(",")[0]
+    mine = [
+        {**row, "effect": row["against"]}
+        for row in rows
+        if row["metric"] == "mpjpe" and row["of"].partition(",")[0] == base
+    ]
     caption = (
         "Paired differences in MPJPE-n with 95 % intervals over images; left of 0 "
-        f"{rows[0]['of'].partition(',')[0]} is better; grey: the interval holds 0"
+        f"{base} is better; grey: the interval holds 0"
     )
     path = folder / "differences.png"
     forest = cells.saved(figures.effects_forest(mine), path, caption)
