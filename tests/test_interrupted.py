@@ -132,6 +132,7 @@ go(*map(Path, sys.argv[1:]))
 """
 
 
+@pytest.mark.drill
 @pytest.mark.slow
 def test_a_kill_while_a_checkpoint_is_written_costs_its_steps_alone(
     rows: Path, stage1: Path, calm: Path, tmp_path: Path, capsys: Capture

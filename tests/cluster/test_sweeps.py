@@ -175,13 +175,10 @@ def test_a_damaged_shard_is_refused_by_name_before_any_training(
 ELSEWHERE = ("table2", "table2_paper")  # above, and in test_paper.py
 
 
-def _alone(path: Path) -> Any:
-    """Return a sweep as a case: a drill unless it is one of the shortest."""
-    marks = () if path.stem in ("flow_weight", "lambda_ri") else pytest.mark.drill
-    return pytest.param(path, id=path.stem, marks=marks)
-
-
-@pytest.mark.parametrize("path", [_alone(p) for p in SWEEPS if p.stem not in ELSEWHERE])
+@pytest.mark.drill
+@pytest.mark.parametrize(
+    "path", [p for p in SWEEPS if p.stem not in ELSEWHERE], ids=lambda path: path.stem
+)
 def test_every_other_sweep_file_runs_at_smoke_scale(
     path: Path,
     table2: Path,

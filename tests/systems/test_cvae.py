@@ -155,6 +155,7 @@ def fit(config: Any, rows: Path, stage1: Path, out: Path) -> Path:
     return local.fit_local(config, "stage2", rows, out, start_from=stage1, progress=False)
 
 
+@pytest.mark.drill
 @pytest.mark.slow
 def test_eight_images_are_learnt_by_heart_whatever_is_drawn() -> None:
     config = by_heart({**CVAE, "cvae.kl": 1.0, "stage2.steps": 80})

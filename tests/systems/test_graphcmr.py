@@ -178,6 +178,7 @@ def test_a_training_killed_goes_on_and_its_checkpoint_infers_without_a_body(
     assert all(bool(value.isfinite().all()) for value in found.values())
 
 
+@pytest.mark.drill
 @pytest.mark.slow
 def test_it_learns_eight_images_by_heart() -> None:
     """From the shipped stage 1's features to under 20 mm MPJPE."""

@@ -164,6 +164,7 @@ def _error_mm(model: Regressor, features: Tensor, truth: Tensor) -> float:
     return 1000 * float(mpjpe(*[x[:, list(H36M_TO_J14)] for x in centred]).mean())
 
 
+@pytest.mark.drill
 def test_it_overfits_8_images_below_20_mm() -> None:
     """Of the shipped stage 1's features, the adversarial prior on."""
     steps = {"stage2.steps": 100, "stage2.learning_rate": 3e-3, "stage2.warmup_steps": 10}

@@ -165,6 +165,7 @@ def test_a_training_is_kept_and_infers_its_own_weights(tmp_path: Path, learns: s
     assert uniform == (learns == "means")
 
 
+@pytest.mark.drill
 @pytest.mark.slow
 @pytest.mark.parametrize("learns", ["means", "mixture"])
 def test_eight_images_are_learnt_by_heart(learns: str) -> None:

@@ -147,6 +147,7 @@ def _eight() -> tuple[Config, Regressor, dict[str, Tensor], Tensor]:
     return config, model, batch_of(columns, keyed=True), joints
 
 
+@pytest.mark.drill
 @pytest.mark.slow
 def test_it_overfits_eight_images() -> None:
     config, model, rows, truth = _eight()
