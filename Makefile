@@ -47,9 +47,8 @@ table2: $(STAMP) ## the paper's Table 2 on the embedded data, into runs/table2 (
 smoke: $(STAMP) ## the same path and files in under 3 minutes, into runs/table2-smoke
 	$(BIN)/multibodies sweep sweeps/table2.toml --smoke --out runs/table2-smoke --stage1 $(STAGE1) --workers $(WORKERS)
 
-TUNED := hmr graphcmr spin mdn cvae ours
 tune: $(STAMP) ## five trainings of each system of Table 1 on val, the same budget for all, into runs/tune_NAME
-	@for name in $(TUNED); do $(BIN)/multibodies sweep sweeps/tune_$$name.toml --out runs/tune_$$name --stage1 $(STAGE1) || exit; done
+	@for name in $(basename $(notdir $(wildcard sweeps/tune_*.toml))); do $(BIN)/multibodies sweep sweeps/$$name.toml --out runs/$$name --stage1 $(STAGE1) || exit; done
 
 table1: $(STAMP) ## the paper's Table 1, six systems on the embedded data, into runs/table1 (takes over what runs/table2 has made)
 	$(BIN)/multibodies sweep sweeps/table1.toml --out runs/table1 --stage1 $(STAGE1) --workers $(WORKERS)

@@ -84,8 +84,9 @@ def test_a_seventh_system_is_one_module_and_one_line(
         torch.testing.assert_close(model(images).beta * 2, plain.eval()(images).beta)
 
 
+@pytest.mark.drill
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["hmr", "mdn"])
+@pytest.mark.parametrize("name", SYSTEMS)
 def test_its_source_travels_whole(name: str, tmp_path: Path) -> None:
     source = copy_source([module_of(name), "multibodies.bundles"], tmp_path)
     code = f"import {module_of(name)} as m; print(m.__file__)"

@@ -22,14 +22,14 @@ def smoke_variant(sweep: Sweep) -> Sweep:
     profile, full = ("paper-smoke", "paper") if over_files else ("smoke", "embedded")
     smoke = PROFILES[profile]
 
-    def is_larger(key: str, value: Any) -> bool:
+    def gives_way(key: str, value: Any) -> bool:
         section, _, leaf = key.partition(".")
         size, usual = (tree.get(section, {}).get(leaf) for tree in (smoke, PROFILES[full]))
         if size is None or size == usual:
             return False
         return not (isinstance(size, int) and isinstance(value, int) and value < size)
 
-    kept = {key: value for key, value in sweep.fixed.items() if not is_larger(key, value)}
+    kept = {key: value for key, value in sweep.fixed.items() if not gives_way(key, value)}
     train = {key: values[-1:] for key, values in sweep.train.items()}
     small = replace(
         sweep,

@@ -72,6 +72,11 @@ def sentences(rows: Sequence[Record]) -> list[str]:
     return found
 
 
+def row_of(label: str) -> str:
+    """Return the row's title of a line's label, which may name a flow weight behind it."""
+    return label.partition(",")[0]
+
+
 def verdict(row: Record) -> str:
     """Return what a difference says."""
     if row["high"] < 0:
@@ -91,8 +96,9 @@ def difference_section(rows: Sequence[Record], forest: Figure) -> Section:
         )
         for dataset in dict.fromkeys(row["dataset"] for row in rows)
     ]
-    base = rows[0]["of"].partition(",")[0]
-    return Section(f"{base} against the others", (DEFINED, *sentences(rows), forest, *tables))
+    return Section(
+        f"{row_of(rows[0]['of'])} against the others", (DEFINED, *sentences(rows), forest, *tables)
+    )
 
 
 def _told(rows: Sequence[Record]) -> str:

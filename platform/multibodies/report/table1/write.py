@@ -23,7 +23,7 @@ from multibodies.report.table1.content import content, details_of
 from multibodies.report.table1.fairness import fairness_section
 from multibodies.report.table1.hidden import SYSTEM, draw_hidden, ends, hidden_section
 from multibodies.report.table1.lines import lines_of, of_lines, result_section
-from multibodies.report.table1.pairs import difference_section
+from multibodies.report.table1.pairs import difference_section, row_of
 from multibodies.report.table1.published import published_section
 
 STEM = "table1"
@@ -84,11 +84,11 @@ def _compared(folder: Path, rows: Sequence[Record]) -> list[Section]:
     """Return the base against the other lines, if there are any."""
     if not rows:
         return []
-    base = rows[0]["of"].partition(",")[0]
+    base = row_of(rows[0]["of"])
     mine = [
         {**row, "effect": row["against"]}
         for row in rows
-        if row["metric"] == "mpjpe" and row["of"].partition(",")[0] == base
+        if row["metric"] == "mpjpe" and row_of(row["of"]) == base
     ]
     caption = (
         "Paired differences in MPJPE-n with 95 % intervals over images; left of 0 "
